@@ -1,0 +1,17 @@
+# tinybpf_project_target(<target>...)
+#
+# Gives the project's own targets what users of the library must not inherit: warnings and sanitizers.
+function(tinybpf_project_target)
+  foreach(target IN LISTS ARGN)
+    set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+    if(TINYBPF_WERROR)
+      target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+    endif()
+    if(TINYBPF_SANITIZE)
+      # A report has to fail the test that caused it, so nothing is recovered from.
+      set(flags -fsanitize=${TINYBPF_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+      target_compile_options(${target} PRIVATE ${flags})
+      target_link_options(${target} PRIVATE ${flags})
+    endif()
+  endforeach()
+endfunction()

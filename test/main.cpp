@@ -1,0 +1,56 @@
+// Copyright the tinybpf authors.
+// Distributed under the Boost Software License, Version 1.0. (See accompanying file LICENSE.)
+
+// The main() of every test program. Besides running the cases, it writes what became of each into the file that
+// TINYBPF_TEST_REPORT names, a line at a time, so that test/run_tests.sh can count cases even where a program dies
+// half-way: "started NAME", then "passed NAME" or "failed NAME"; "skipped NAME: REASON" stands alone.
+
+#include <boost/test/results_collector.hpp>
+#include <boost/test/tree/observer.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <cstdlib>
+#include <fstream>
+
+namespace {
+
+namespace ut = boost::unit_test;
+
+class report : public ut::test_observer {
+ public:
+  explicit report(char const* file) : out_(file) {}
+
+ private:
+  void test_unit_start(ut::test_unit const& unit) override {
+    if (unit.p_type == ut::TUT_CASE) out_ << "started " << unit.full_name() << std::endl;
+  }
+
+  void test_unit_finish(ut::test_unit const& unit, unsigned long) override {
+    if (unit.p_type != ut::TUT_CASE) return;
+    bool const passed = ut::results_collector.results(unit.p_id).passed();
+    out_ << (passed ? "passed " : "failed ") << unit.full_name() << std::endl;
+  }
+
+  void test_unit_skipped(ut::test_unit const& unit, ut::const_string reason) override {
+    if (unit.p_type == ut::TUT_CASE) out_ << "skipped " << unit.full_name() << ": " << reason << std::endl;
+  }
+
+  // After the results collector, which has to know the verdict first.
+  int priority() override { return 10; }
+
+  std::ofstream out_;
+};
+
+bool prepare() {
+  if (char const* file = std::getenv("TINYBPF_TEST_REPORT")) {
+    static report reporter{file};
+    ut::framework::register_observer(reporter);
+  }
+  return true;
+}
+
+}  // namespace
+
+int main(int argc, char* argv[]) {
+  return ut::unit_test_main(&prepare, argc, argv);
+}

@@ -7,6 +7,8 @@
 
 #include <boost/test/results_collector.hpp>
 #include <boost/test/tree/observer.hpp>
+#include <boost/test/tree/traverse.hpp>
+#include <boost/test/tree/visitor.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <cstdlib>
@@ -32,7 +34,14 @@ class report : public ut::test_observer {
   }
 
   void test_unit_skipped(ut::test_unit const& unit, ut::const_string reason) override {
-    if (unit.p_type == ut::TUT_CASE) out_ << "skipped " << unit.full_name() << ": " << reason << std::endl;
+    // Of a suite, only the suite itself is announced.
+    struct each_case : ut::test_tree_visitor {
+      each_case(std::ostream& o, ut::const_string r) : out(o), why(r) {}
+      void visit(ut::test_case const& c) override { out << "skipped " << c.full_name() << ": " << why << std::endl; }
+      std::ostream& out;
+      ut::const_string why;
+    } skipped{out_, reason};
+    ut::traverse_test_tree(unit.p_id, skipped, true);
   }
 
   // After the results collector, which has to know the verdict first.

@@ -1,6 +1,3 @@
-// Copyright the tinybpf authors.
-// Distributed under the Boost Software License, Version 1.0. (See accompanying file LICENSE.)
-
 // The main() of every test program. Besides running the cases, it writes what became of each into the file that
 // TINYBPF_TEST_REPORT names, a line at a time, so that test/run_tests.sh can count cases even where a program dies
 // half-way: "started NAME", then "passed NAME" or "failed NAME"; "skipped NAME: REASON" stands alone.
@@ -60,6 +57,4 @@ bool prepare() {
 
 }  // namespace
 
-int main(int argc, char* argv[]) {
-  return ut::unit_test_main(&prepare, argc, argv);
-}
+int main(int argc, char* argv[]) { return ut::unit_test_main(&prepare, argc, argv); }

@@ -1,6 +1,3 @@
-// Copyright the tinybpf authors.
-// Distributed under the Boost Software License, Version 1.0. (See accompanying file LICENSE.)
-
 #include <tinybpf/version.hpp>
 
 #include <bpf/libbpf.h>
@@ -10,9 +7,7 @@
 
 namespace tinybpf {
 
-version_number version() noexcept {
-  return {TINYBPF_VERSION_MAJOR, TINYBPF_VERSION_MINOR, TINYBPF_VERSION_PATCH};
-}
+version_number version() noexcept { return {TINYBPF_VERSION_MAJOR, TINYBPF_VERSION_MINOR, TINYBPF_VERSION_PATCH}; }
 
 version_number libbpf_version() noexcept {
   version_number v{libbpf_major_version(), libbpf_minor_version(), 0};

@@ -1,6 +1,3 @@
-// Copyright the tinybpf authors.
-// Distributed under the Boost Software License, Version 1.0. (See accompanying file LICENSE.)
-
 #include <tinybpf/version.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -32,8 +29,6 @@ BOOST_AUTO_TEST_CASE(orders_by_number_not_by_text) {
   BOOST_TEST((v{} == v{0, 0, 0}));
 }
 
-BOOST_AUTO_TEST_CASE(prints_all_three_numbers) {
-  BOOST_TEST(tinybpf::to_string({1, 20, 300}) == "1.20.300");
-}
+BOOST_AUTO_TEST_CASE(prints_all_three_numbers) { BOOST_TEST(tinybpf::to_string({1, 20, 300}) == "1.20.300"); }
 
 BOOST_AUTO_TEST_SUITE_END()

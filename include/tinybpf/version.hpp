@@ -1,8 +1,5 @@
-// Copyright the tinybpf authors.
-// Distributed under the Boost Software License, Version 1.0. (See accompanying file LICENSE.)
-
-#ifndef TINYBPF_VERSION_HPP
-#define TINYBPF_VERSION_HPP
+// Which tinybpf, and which libbpf, a program runs with.
+#pragma once
 
 #include <compare>
 #include <string>
@@ -36,5 +33,3 @@ version_number libbpf_version() noexcept;
 std::string to_string(version_number v);
 
 }  // namespace tinybpf
-
-#endif

@@ -1,6 +1,3 @@
-// Copyright the tinybpf authors.
-// Distributed under the Boost Software License, Version 1.0. (See accompanying file LICENSE.)
-
 #include <tinybpf/version.hpp>
 
 #include <filesystem>

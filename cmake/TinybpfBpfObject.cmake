@@ -5,8 +5,10 @@
 #     [OUTPUT <file>]                     default: a.bpf.o for one source, <target>.bpf.o for several
 #     [DEFINITION <macro>]                default: <TARGET>_O, in capitals
 #     [INCLUDE_DIRECTORIES <dir>...] [DEFINITIONS <macro[=value]>...] [OPTIONS <clang option>...]
-#     [ARCH <arch>]                       x86, arm64, arm, riscv, s390, powerpc, mips, loongarch; default: the target's
-#     [VMLINUX_H <file> | NO_VMLINUX_H]   default: made from the running kernel, once per build tree
+#     [ARCH <arch>]                       x86, arm64, arm, riscv, s390, powerpc, mips, loongarch; default: the one
+#                                         that CMake builds for. Another one wants a VMLINUX_H of its own.
+#     [VMLINUX_H <file> | NO_VMLINUX_H]   a file named vmlinux.h; default: made from the running kernel, once per
+#                                         build tree
 #   )
 #
 # <target> is built with the rest, and stands for the object wherever CMake takes a target:
@@ -67,7 +69,8 @@ endfunction()
 # programs that read the kernel's types are relocated to the kernel that they are loaded into.
 function(tinybpf_make_vmlinux_h result)
   if(TINYBPF_VMLINUX_H)
-    set(${result} "${TINYBPF_VMLINUX_H}" PARENT_SCOPE)
+    cmake_path(ABSOLUTE_PATH TINYBPF_VMLINUX_H BASE_DIRECTORY "${CMAKE_SOURCE_DIR}" OUTPUT_VARIABLE given)
+    set(${result} "${given}" PARENT_SCOPE)
     return()
   endif()
   set(header "${CMAKE_BINARY_DIR}/tinybpf_vmlinux/vmlinux.h")
@@ -169,6 +172,10 @@ function(tinybpf_add_bpf_object target)
       cmake_path(ABSOLUTE_PATH arg_VMLINUX_H)
     else()
       tinybpf_make_vmlinux_h(arg_VMLINUX_H)
+    endif()
+    cmake_path(GET arg_VMLINUX_H FILENAME name)
+    if(NOT EXISTS "${arg_VMLINUX_H}" OR NOT name STREQUAL "vmlinux.h")
+      message(FATAL_ERROR "tinybpf: ${arg_VMLINUX_H} is not a file named vmlinux.h")
     endif()
     cmake_path(GET arg_VMLINUX_H PARENT_PATH directory)
     list(APPEND options -isystem ${directory})

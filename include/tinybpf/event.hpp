@@ -1,0 +1,185 @@
+// What a stream's records are read as.
+#pragma once
+
+#include <tinybpf/btf.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace tinybpf {
+
+/// A record's bytes as they lie in the buffer. Reading as `bytes` gives a view: see `record`.
+using bytes = std::span<std::byte const>;
+
+/// Which record sizes a type accepts.
+enum class size_rule : std::uint8_t {
+  exact,     ///< The record has exactly sizeof(E) bytes.
+  at_least,  ///< The record may be longer: a header with a tail, which `record<E>::trailing()` gives.
+};
+
+/// What the library needs to know about an event type and cannot see. Specialise it for types with a tail:
+///
+///     template <>
+///     struct tinybpf::event_traits<open_event> {
+///       static constexpr auto size = tinybpf::size_rule::at_least;
+///     };
+template <class E>
+struct event_traits {
+  static constexpr size_rule size = size_rule::exact;
+};
+
+template <class E = void>
+class record;
+
+namespace detail {
+
+template <class>
+inline constexpr bool is_view = false;
+template <>
+inline constexpr bool is_view<bytes> = true;
+template <class E>
+inline constexpr bool is_view<record<E>> = true;
+
+// A record as the protocol sees it.
+struct raw_record {
+  std::byte const* data = nullptr;
+  std::uint32_t size = 0;
+  std::uint64_t position = 0;
+};
+
+template <class E>
+struct reading;
+
+}  // namespace detail
+
+/// A type that a record can be copied into: plain bytes, default-constructible.
+template <class E>
+concept event = shared_with_kernel<E> && std::default_initializable<E> && !detail::is_view<E>;
+
+/// What `try_next`, `read_some` and `next` can read: an event type, `bytes`, or a `record` of either.
+template <class E>
+concept readable = event<E> || detail::is_view<E>;
+
+/// A record with all that is known about it: a view into the buffer.
+///
+/// It is valid until the next call on its buffer, or, from a `read_some` range, until the range moves on.
+/// `record<>` accepts every size and has no typed value.
+template <class E>
+class record {
+ public:
+  /// A record of nothing.
+  record() = default;
+
+  /// The event. `record<>` has none.
+  [[nodiscard]] std::add_lvalue_reference_t<E const> operator*() const noexcept
+    requires(!std::is_void_v<E>)
+  {
+    return *operator->();
+  }
+  /// @overload
+  [[nodiscard]] E const* operator->() const noexcept
+    requires(!std::is_void_v<E>)
+  {
+    return reinterpret_cast<E const*>(raw_.data);
+  }
+
+  /// What follows the event: empty unless its size rule is `at_least`. For `record<>` the whole record.
+  [[nodiscard]] bytes trailing() const noexcept { return data().subspan(head_size); }
+  /// The whole record.
+  [[nodiscard]] bytes data() const noexcept { return {raw_.data, raw_.size}; }
+  /// Where it begins in its stream, in bytes since the buffer was made.
+  [[nodiscard]] std::uint64_t position() const noexcept { return raw_.position; }
+  /// The name of the map that it came through.
+  [[nodiscard]] std::string_view map() const noexcept { return map_; }
+
+ private:
+  friend struct detail::reading<record>;
+  record(detail::raw_record raw, std::string_view map) noexcept : raw_{raw}, map_{map} {}
+
+  static constexpr std::size_t head_size = [] {
+    if constexpr (std::is_void_v<E>) {
+      return std::size_t{0};
+    } else {
+      static_assert(event<E>, "an event type is trivially copyable and default-constructible");
+      static_assert(alignof(E) <= 8, "records are aligned to 8 bytes: copy this type with next<E>(), or read bytes");
+      return sizeof(E);
+    }
+  }();
+
+  detail::raw_record raw_;
+  std::string_view map_;
+};
+
+/// The text in a fixed array of characters, such as a task's `comm`: up to the first NUL, or all of it.
+template <std::size_t N>
+[[nodiscard]] constexpr std::string_view to_string_view(char const (&text)[N]) noexcept {
+  std::string_view const all{text, N};
+  return all.substr(0, all.find('\0'));
+}
+
+/// @overload For a tail of bytes.
+[[nodiscard]] inline std::string_view to_string_view(bytes text) noexcept {
+  std::string_view const all{reinterpret_cast<char const*>(text.data()), text.size()};
+  return all.substr(0, all.find('\0'));
+}
+
+namespace detail {
+
+// How each readable type takes a record: which sizes fit, whether the record must stay in the buffer while it is used
+// (`view`), and the conversion. `shape_type` is what is held against the object's BTF.
+template <class E>
+struct reading {
+  static_assert(event<E>, "an event type is trivially copyable and default-constructible");
+  using shape_type = E;
+  using reference = E const&;
+  static constexpr bool view = false;
+
+  static bool fits(std::uint32_t size) noexcept {
+    return event_traits<E>::size == size_rule::exact ? size == sizeof(E) : size >= sizeof(E);
+  }
+  static E take(raw_record const& r, std::string_view) noexcept {
+    E e;
+    std::memcpy(static_cast<void*>(&e), r.data, sizeof(E));
+    return e;
+  }
+  static reference refer(raw_record const& r, std::string_view) noexcept {
+    static_assert(alignof(E) <= 8, "records are aligned to 8 bytes: copy this type with next<E>(), or read bytes");
+    return *reinterpret_cast<E const*>(r.data);
+  }
+};
+
+template <>
+struct reading<bytes> {
+  using shape_type = void;
+  using reference = bytes;
+  static constexpr bool view = true;
+
+  static bool fits(std::uint32_t) noexcept { return true; }
+  static bytes take(raw_record const& r, std::string_view) noexcept { return {r.data, r.size}; }
+  static reference refer(raw_record const& r, std::string_view map) noexcept { return take(r, map); }
+};
+
+template <class E>
+struct reading<record<E>> {
+  using shape_type = E;
+  using reference = record<E>;
+  static constexpr bool view = true;
+
+  static bool fits(std::uint32_t size) noexcept {
+    if constexpr (std::is_void_v<E>) {
+      return true;
+    } else {
+      return reading<E>::fits(size);
+    }
+  }
+  static record<E> take(raw_record const& r, std::string_view map) noexcept { return {r, map}; }
+  static reference refer(raw_record const& r, std::string_view map) noexcept { return take(r, map); }
+};
+
+}  // namespace detail
+}  // namespace tinybpf

@@ -1,0 +1,137 @@
+// A BPF object file: opened, adjusted, loaded.
+#pragma once
+
+#include <tinybpf/btf.hpp>
+#include <tinybpf/error.hpp>
+#include <tinybpf/map.hpp>
+#include <tinybpf/program.hpp>
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace tinybpf {
+
+namespace detail {
+class object_state;
+struct handle_access;
+}  // namespace detail
+
+/// A compiled BPF object, from open to close.
+///
+/// Move-only. Its programs, maps and links share its state, which is freed when the last of them goes, so that
+/// destroying the object disturbs no stream, map or link. Closed when default-constructed, moved from or closed: then
+/// `programs()` and `maps()` are empty and every fallible call reports `errc::closed`.
+///
+/// Nothing is printed: what libbpf and the verifier say is in the diagnostics of the call that failed.
+///
+/// Thread-safety: distinct objects are independent, also while they load. One object is for one thread at a time, but
+/// for its handles, which say their own rules. While a load runs elsewhere (`async_load`), other fallible calls report
+/// `errc::operation_in_progress`.
+class object {
+ public:
+  /// A closed object.
+  object() noexcept;
+  object(object&&) noexcept;
+  object& operator=(object&&) noexcept;
+  ~object();
+
+  /// Opens a file without loading it. Errors: the system's (ENOENT, EISDIR, EACCES), `errc::invalid_object` for what is
+  /// no BPF object.
+  [[nodiscard]] static object open(std::filesystem::path const& file);
+  /// @overload
+  static object open(std::filesystem::path const& file, error_code& ec);
+  /// @overload
+  static object open(std::filesystem::path const& file, error_code& ec, diagnostics& details);
+
+  /// Opens an image in memory, which may go once the call is over; `name` is the object's name. Errors: as above.
+  [[nodiscard]] static object open(std::span<std::byte const> image, std::string_view name);
+  /// @overload
+  static object open(std::span<std::byte const> image, std::string_view name, error_code& ec);
+  /// @overload
+  static object open(std::span<std::byte const> image, std::string_view name, error_code& ec, diagnostics& details);
+
+  /// Creates the maps, and loads the programs through the verifier, which may take seconds: `async_load` keeps that off
+  /// the loop. Errors: `errc::closed`, `errc::already_loaded`, `errc::not_supported_by_libbpf` (a section that this
+  /// libbpf does not know), EPERM (with the capability that is missing), or what the verifier answered, with the
+  /// program's name and the whole log in the diagnostics. After a failure the object cannot be loaded again: open a new
+  /// one.
+  void load();
+  /// @overload
+  void load(error_code& ec);
+  /// @overload
+  void load(error_code& ec, diagnostics& details);
+
+  /// Unloads: programs and maps are released, and their handles report `errc::closed` from now on. Links stay attached,
+  /// buffers go on reading, each through what it owns. Idempotent. Blocks while a load of this object runs elsewhere.
+  void close() noexcept;
+
+  /// True from open to close.
+  [[nodiscard]] bool is_open() const noexcept;
+  /// @overload
+  explicit operator bool() const noexcept { return is_open(); }
+  /// True from a successful load to close.
+  [[nodiscard]] bool is_loaded() const noexcept;
+  /// The file's name without its endings, or the name given to the image. Valid as long as the object; empty when
+  /// closed.
+  [[nodiscard]] std::string_view name() const noexcept;
+
+  /// All programs, in the file's order.
+  [[nodiscard]] std::vector<tinybpf::program> programs() const;
+  /// All maps, in the file's order, with those that libbpf makes for global variables.
+  [[nodiscard]] std::vector<tinybpf::map> maps() const;
+
+  /// The program of that name. Errors: `errc::closed`, `errc::not_found` with the names that exist.
+  [[nodiscard]] tinybpf::program program(std::string_view name) const;
+  /// @overload
+  tinybpf::program program(std::string_view name, error_code& ec) const;
+  /// @overload
+  tinybpf::program program(std::string_view name, error_code& ec, diagnostics& details) const;
+
+  /// The map of that name. Errors: as for `program`.
+  [[nodiscard]] tinybpf::map map(std::string_view name) const;
+  /// @overload
+  tinybpf::map map(std::string_view name, error_code& ec) const;
+  /// @overload
+  tinybpf::map map(std::string_view name, error_code& ec, diagnostics& details) const;
+
+  /// Says that T is the object's struct, union or typedef `btf_name`, and checks their sizes. From then on streams and
+  /// maps of this object know T. Registering the same pair again does nothing. Errors: `errc::closed`, `errc::no_btf`,
+  /// `errc::not_found` with near names, `errc::type_mismatch` with both sizes, `errc::type_conflict` if T has another
+  /// name already.
+  template <shared_with_kernel T>
+  void register_type(std::string_view btf_name) {
+    detail::or_throw(
+        [&](error_code& ec, diagnostics& details) { register_shape(shape_of<T>(), btf_name, ec, details); });
+  }
+  /// @overload
+  template <shared_with_kernel T>
+  void register_type(std::string_view btf_name, error_code& ec) {
+    diagnostics details;
+    register_shape(shape_of<T>(), btf_name, ec, details);
+  }
+  /// @overload
+  template <shared_with_kernel T>
+  void register_type(std::string_view btf_name, error_code& ec, diagnostics& details) {
+    register_shape(shape_of<T>(), btf_name, ec, details);
+  }
+
+ private:
+  friend struct detail::handle_access;
+  explicit object(std::shared_ptr<detail::object_state> state) noexcept;
+  void register_shape(type_shape shape, std::string_view btf_name, error_code& ec, diagnostics& details);
+
+  std::shared_ptr<detail::object_state> state_;
+};
+
+/// Opens and loads in one step. Errors: those of `object::open` and `object::load`.
+[[nodiscard]] object load(std::filesystem::path const& file);
+/// @overload
+object load(std::filesystem::path const& file, error_code& ec);
+/// @overload
+object load(std::filesystem::path const& file, error_code& ec, diagnostics& details);
+
+}  // namespace tinybpf

@@ -1,0 +1,15 @@
+// The whole library in one include. Including only what is needed compiles faster.
+#pragma once
+
+#include <tinybpf/async.hpp>
+#include <tinybpf/batch.hpp>
+#include <tinybpf/btf.hpp>
+#include <tinybpf/error.hpp>
+#include <tinybpf/event.hpp>
+#include <tinybpf/link.hpp>
+#include <tinybpf/map.hpp>
+#include <tinybpf/object.hpp>
+#include <tinybpf/program.hpp>
+#include <tinybpf/ring_buffer.hpp>
+#include <tinybpf/types.hpp>
+#include <tinybpf/version.hpp>

@@ -1,0 +1,145 @@
+#include "object_state.hpp"
+
+#include "log_capture.hpp"
+#include "privileges.hpp"
+
+#include <tinybpf/version.hpp>
+
+#include <utility>
+
+namespace tinybpf::detail {
+
+map_core::map_core(object_state* o, bpf_map* r) : owner{o}, raw{r}, name{bpf_map__name(r)} { refresh(); }
+
+void map_core::refresh() {
+  type = static_cast<map_type>(bpf_map__type(raw));
+  key_size = bpf_map__key_size(raw);
+  value_size = bpf_map__value_size(raw);
+  max_entries = bpf_map__max_entries(raw);
+  auto const now = bpf_map__fd(raw);
+  fd = now > 0 ? now : -1;
+}
+
+void map_core::forget() {
+  raw = nullptr;
+  fd = -1;
+  type = map_type::unspec;
+  key_size = value_size = max_entries = 0;
+}
+
+object_state::object_state(std::shared_ptr<bpf_object> owned, std::string source)
+    : raw_{std::move(owned)},
+      name_{bpf_object__name(raw_.get())},
+      source_{std::move(source)},
+      types_{std::make_shared<type_registry>(bpf_object__btf(raw_.get()), source_)} {
+  bpf_program* p = nullptr;
+  bpf_object__for_each_program(p, raw_.get()) {
+    programs_.push_back(
+        {this, p, bpf_program__name(p), bpf_program__section_name(p), static_cast<program_type>(bpf_program__type(p))});
+  }
+  bpf_map* m = nullptr;
+  bpf_object__for_each_map(m, raw_.get()) maps_.emplace_back(this, m);
+}
+
+object_state::~object_state() { close(); }
+
+void object_state::close() noexcept {
+  std::lock_guard const lock{mutex_};
+  phase_ = object_phase::closed;
+  for (auto& m : maps_) m.forget();
+  for (auto& p : programs_) p.raw = nullptr;
+  types_->keep_types(types_.use_count() > 1);
+  log_capture const quiet;
+  raw_.reset();
+}
+
+bool object_state::usable(bool must_be_loaded, std::string_view what, error_code& ec, diagnostics& details) const {
+  auto const subject = std::string{what} + " of " + source_;
+  switch (phase()) {
+    case object_phase::loaded:
+      return true;
+    case object_phase::open:
+      if (!must_be_loaded) return true;
+      report(ec, details, errc::not_loaded, subject, "call load() first");
+      return false;
+    case object_phase::failed:
+      if (!must_be_loaded) return true;
+      report(ec, details, errc::not_loaded, subject, "its load failed; open the object anew");
+      return false;
+    case object_phase::loading:
+      report(ec, details, errc::operation_in_progress, subject + ": the object is being loaded");
+      return false;
+    case object_phase::closed:
+      break;
+  }
+  report(ec, details, errc::closed, subject);
+  return false;
+}
+
+bool object_state::known_sections(error_code& ec, diagnostics& details) const {
+  for (auto const& p : programs_) {
+    if (!bpf_program__autoload(p.raw) || bpf_program__type(p.raw) != BPF_PROG_TYPE_UNSPEC) continue;
+    report(ec, details, errc::not_supported_by_libbpf,
+           source_ + ": program '" + p.name + "' is in section '" + p.section + "', which libbpf " +
+               to_string(libbpf_version()) + " does not know",
+           "correct the section's name, or use a newer libbpf");
+    details.program = p.name;
+    return false;
+  }
+  return true;
+}
+
+void object_state::load(error_code& ec, diagnostics& details) {
+  auto expected = object_phase::open;
+  if (!phase_.compare_exchange_strong(expected, object_phase::loading)) {
+    if (expected == object_phase::closed)
+      report(ec, details, errc::closed, "load of " + source_);
+    else if (expected == object_phase::loading)
+      report(ec, details, errc::operation_in_progress, source_ + " is being loaded");
+    else
+      report(ec, details, errc::already_loaded, source_ + ": an object can be loaded once", "open it anew");
+    return;
+  }
+  std::lock_guard const lock{mutex_};
+  int err = 0;
+  log_capture log;
+  if (known_sections(ec, details)) {
+    err = bpf_object__load(raw_.get());
+    if (err != 0) explain_load_failure(err, log.take(), ec, details);
+  }
+  if (ec) {
+    phase_ = object_phase::failed;
+    return;
+  }
+  for (auto& m : maps_) m.refresh();
+  phase_ = object_phase::loaded;
+}
+
+void object_state::explain_load_failure(int err, std::string log, error_code& ec, diagnostics& details) const {
+  std::string message = "cannot load " + source_;
+  // libbpf names the program it stopped at only in its text.
+  for (auto const& p : programs_) {
+    if (log.find("prog '" + p.name + "'") == std::string::npos) continue;
+    details.program = p.name;
+    message += ": program '" + p.name + "' was refused";
+    break;
+  }
+  for (auto const& m : maps_) {
+    if (!details.program.empty() || log.find("map '" + m.name + "'") == std::string::npos) continue;
+    details.map = m.name;
+    message += ": map '" + m.name + "' could not be created";
+    break;
+  }
+  auto const code = from_libbpf(err);
+  std::string hint;
+  if (code == boost::system::errc::operation_not_permitted) {
+    auto needed = needed_for_maps();
+    for (auto const& p : programs_)
+      if (bpf_program__autoload(p.raw)) needed |= needed_to_load(p.type);
+    hint = explain_refusal(needed);
+  }
+  details.log = std::move(log);
+  report(ec, details, code, std::move(message), std::move(hint));
+}
+
+}  // namespace tinybpf::detail

@@ -1,0 +1,106 @@
+// What the handles of one BPF object share.
+#pragma once
+
+#include "report.hpp"
+#include "type_registry.hpp"
+
+#include <tinybpf/map.hpp>
+#include <tinybpf/object.hpp>
+#include <tinybpf/program.hpp>
+
+#include <bpf/libbpf.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace tinybpf::detail {
+
+class object_state;
+
+struct program_core {
+  object_state* owner;
+  bpf_program* raw;
+  std::string name;
+  std::string section;
+  program_type type;
+};
+
+// The numbers are copies, because after close() there is no bpf_map to ask, and during a load on another thread
+// libbpf may be writing to it.
+struct map_core {
+  object_state* owner;
+  bpf_map* raw;
+  std::string name;
+  std::atomic<map_type> type{map_type::unspec};
+  std::atomic<std::uint32_t> key_size{0};
+  std::atomic<std::uint32_t> value_size{0};
+  std::atomic<std::uint32_t> max_entries{0};
+  std::atomic<int> fd{-1};
+
+  map_core(object_state* o, bpf_map* r);
+  void refresh();
+  void forget();
+};
+
+enum class object_phase : std::uint8_t { open, loading, loaded, failed, closed };
+
+class object_state {
+ public:
+  /// Takes over an object that libbpf has opened; `source` is how errors name it: the file's path or the image's name.
+  object_state(std::shared_ptr<bpf_object> owned, std::string source);
+
+  object_state(object_state const&) = delete;
+  object_state& operator=(object_state const&) = delete;
+  ~object_state();
+
+  void load(error_code& ec, diagnostics& details);
+  void close() noexcept;
+
+  /// Reports why the object cannot be used now, or nothing if it is open (`must_be_loaded`: loaded).
+  bool usable(bool must_be_loaded, std::string_view what, error_code& ec, diagnostics& details) const;
+
+  object_phase phase() const noexcept { return phase_.load(std::memory_order_acquire); }
+  std::string_view name() const noexcept { return name_; }
+  std::string const& source() const noexcept { return source_; }
+  std::deque<program_core>& programs() noexcept { return programs_; }
+  std::deque<map_core>& maps() noexcept { return maps_; }
+
+  /// The libbpf object itself, for what must keep it alive beyond close(). Null when closed.
+  std::shared_ptr<bpf_object> raw() const noexcept { return raw_; }
+
+  /// Outlives the object with whoever reads through it.
+  std::shared_ptr<type_registry> const& types() const noexcept { return types_; }
+
+  /// libbpf is not thread-safe within one object: attaching and loading take this.
+  std::mutex& mutex() noexcept { return mutex_; }
+
+ private:
+  bool known_sections(error_code& ec, diagnostics& details) const;
+  void explain_load_failure(int err, std::string log, error_code& ec, diagnostics& details) const;
+
+  std::mutex mutex_;
+  std::shared_ptr<bpf_object> raw_;
+  std::atomic<object_phase> phase_{object_phase::open};
+  std::string name_;
+  std::string source_;
+  std::deque<program_core> programs_;
+  std::deque<map_core> maps_;
+  std::shared_ptr<type_registry> types_;
+};
+
+// The door between the public handles and what they stand for.
+struct handle_access {
+  static object make_object(std::shared_ptr<object_state> s) { return object{std::move(s)}; }
+  static program make_program(std::shared_ptr<program_core> c) { return program{std::move(c)}; }
+  static map make_map(std::shared_ptr<map_core> c) { return map{std::move(c)}; }
+  static std::shared_ptr<object_state> const& state(object const& o) { return o.state_; }
+  static std::shared_ptr<program_core> const& core(program const& p) { return p.core_; }
+  static std::shared_ptr<map_core> const& core(map const& m) { return m.core_; }
+};
+
+}  // namespace tinybpf::detail

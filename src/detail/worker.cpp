@@ -1,0 +1,93 @@
+#include "worker.hpp"
+
+#include <pthread.h>
+
+#include <boost/asio/execution_context.hpp>
+
+#include <csignal>
+#include <utility>
+
+namespace tinybpf::detail {
+namespace {
+
+namespace asio = boost::asio;
+
+class all_signals_blocked {
+ public:
+  all_signals_blocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~all_signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  all_signals_blocked(all_signals_blocked const&) = delete;
+  all_signals_blocked& operator=(all_signals_blocked const&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+class worker_service : public asio::execution_context::service {
+ public:
+  using key_type = worker_service;
+  static asio::execution_context::id id;
+
+  explicit worker_service(asio::execution_context& context) : service{context}, shared{std::make_shared<worker>()} {}
+
+  std::shared_ptr<worker> const shared;
+
+ private:
+  void shutdown() override { shared->shutdown(); }
+};
+
+asio::execution_context::id worker_service::id;
+
+}  // namespace
+
+worker::~worker() { shutdown(); }
+
+std::shared_ptr<worker> worker::of(asio::execution_context& context) {
+  return asio::use_service<worker_service>(context).shared;
+}
+
+void worker::submit(std::function<void()> job) {
+  std::lock_guard const lock{mutex_};
+  if (stopped_) return;
+  if (idle_ <= jobs_.size() && threads_.size() < max_threads) {
+    all_signals_blocked const inherited_by_the_thread;
+    threads_.emplace_back([this] { run(); });
+  }
+  jobs_.push_back(std::move(job));
+  wake_.notify_one();
+}
+
+void worker::run() {
+  std::unique_lock lock{mutex_};
+  for (;;) {
+    ++idle_;
+    wake_.wait(lock, [this] { return stopped_ || !jobs_.empty(); });
+    --idle_;
+    if (stopped_) return;
+    auto job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    job();
+    job = nullptr;  // what it owns is destroyed here, not under the lock
+    lock.lock();
+  }
+}
+
+void worker::shutdown() noexcept {
+  std::vector<std::thread> threads;
+  std::deque<std::function<void()>> dropped;
+  {
+    std::lock_guard const lock{mutex_};
+    stopped_ = true;
+    threads.swap(threads_);
+    dropped.swap(jobs_);
+  }
+  wake_.notify_all();
+  for (auto& t : threads) t.join();
+}
+
+}  // namespace tinybpf::detail

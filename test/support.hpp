@@ -1,0 +1,147 @@
+// What several test programs share.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace test {
+
+namespace asio = boost::asio;
+
+/// Runs the loop until the coroutine has ended, no longer, and gives what it returned or throws what it threw.
+template <class T>
+T run(asio::io_context& io, asio::awaitable<T> coroutine) {
+  bool ended = false;
+  std::exception_ptr thrown;
+  io.restart();
+  auto const loop = [&] {
+    while (!ended && io.run_one() != 0) {
+    }
+    if (!ended) throw std::logic_error{"the loop ran out of work before the coroutine ended"};
+    if (thrown) std::rethrow_exception(thrown);
+  };
+  if constexpr (std::is_void_v<T>) {
+    asio::co_spawn(io, std::move(coroutine), [&](std::exception_ptr e) {
+      thrown = std::move(e);
+      ended = true;
+    });
+    loop();
+  } else {
+    std::optional<T> result;
+    asio::co_spawn(io, std::move(coroutine), [&](std::exception_ptr e, T value) {
+      thrown = std::move(e);
+      result.emplace(std::move(value));
+      ended = true;
+    });
+    loop();
+    return std::move(*result);
+  }
+}
+
+/// The bytes of a value, to look up, and to write into.
+template <class T>
+std::span<std::byte const> bytes_of(T const& value) {
+  return std::as_bytes(std::span{&value, 1});
+}
+template <class T>
+std::span<std::byte> writable_bytes_of(T& value) {
+  return std::as_writable_bytes(std::span{&value, 1});
+}
+
+inline int checked(int result, char const* call) {
+  if (result < 0) throw std::system_error{errno, std::generic_category(), call};
+  return result;
+}
+
+/// An anonymous file, and what is in it.
+class scratch_file {
+ public:
+  scratch_file() : fd_{checked(memfd_create("test", MFD_CLOEXEC), "memfd_create")} {}
+  scratch_file(scratch_file const&) = delete;
+  scratch_file& operator=(scratch_file const&) = delete;
+  ~scratch_file() { close(fd_); }
+
+  int fd() const { return fd_; }
+  std::string text() const {
+    std::string all;
+    char part[4096];
+    for (off_t at = 0;;) {
+      auto const got = pread(fd_, part, sizeof part, at);
+      if (got <= 0) return all;
+      all.append(part, static_cast<std::size_t>(got));
+      at += got;
+    }
+  }
+
+ private:
+  int fd_;
+};
+
+/// While alive, what this process writes to stderr is kept here instead.
+class stderr_capture {
+ public:
+  stderr_capture() : before_{checked(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), "dup of stderr")} {
+    std::fflush(stderr);
+    checked(dup2(kept_.fd(), STDERR_FILENO), "dup2");
+  }
+  stderr_capture(stderr_capture const&) = delete;
+  stderr_capture& operator=(stderr_capture const&) = delete;
+  ~stderr_capture() {
+    std::fflush(stderr);
+    dup2(before_, STDERR_FILENO);
+    close(before_);
+  }
+
+  std::string text() const {
+    std::fflush(stderr);
+    return kept_.text();
+  }
+
+ private:
+  scratch_file kept_;
+  int before_;
+};
+
+/// What `f` returns when called in a forked child, or how the child died. The child may change what it likes:
+/// its user, its mounts.
+template <class F>
+std::string in_child(F f) {
+  scratch_file answer;
+  std::fflush(nullptr);
+  pid_t const child = checked(fork(), "fork");
+  if (child == 0) {
+    std::string text;
+    try {
+      text = f();
+    } catch (std::exception const& e) {
+      text = std::string{"the child threw: "} + e.what();
+    }
+    bool const written = write(answer.fd(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    _exit(written ? 0 : 1);
+  }
+  int status = 0;
+  checked(waitpid(child, &status, 0), "waitpid");
+  if (WIFSIGNALED(status)) return "the child died of signal " + std::to_string(WTERMSIG(status));
+  if (status != 0) return "the child exited with " + std::to_string(WEXITSTATUS(status));
+  return answer.text();
+}
+
+}  // namespace test

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # Sourced by the project's scripts: gets a machine ready to build and to run BPF programs, and says what it does.
 #
-#   say TEXT                  prints what is being done, in one line
+#   say TEXT                  prints what is being done, in one line; like all that is here, to standard error, so that
+#                             standard output is the program's own
 #   need_root WHY             ends the script unless it runs as root
 #   install_packages PKG...   on Debian: the packages that are missing, and only those; no apt-get where none is
 #   mount_kernel_filesystems  tracefs and bpffs, where they are missing
@@ -16,7 +17,7 @@ tinybpf_packages=(
 )
 
 say() {
-  printf '== %s\n' "$*"
+  printf '== %s\n' "$*" >&2
 }
 
 need_root() {
@@ -74,9 +75,9 @@ build() {
   (
     cd "$tinybpf_root" || exit
     if ! cmake --preset "$preset" >"$log" 2>&1; then
-      cat "$log" >&2
+      cat "$log"
       exit 1
     fi
     cmake --build --preset "$preset"
-  )
+  ) >&2
 }

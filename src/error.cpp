@@ -25,6 +25,7 @@ constexpr std::array conditions{
     condition{errc::type_mismatch, "the C++ type differs from the BPF object's type"},
     condition{errc::type_conflict, "the C++ type is registered under another name"},
     condition{errc::record_size, "a record of another size than the type"},
+    condition{errc::unknown_tag, "a record of none of the types asked for"},
     condition{errc::record_corrupt, "a corrupt record header"},
 };
 

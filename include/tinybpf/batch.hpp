@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace tinybpf {
@@ -18,30 +19,27 @@ struct ring_verbs;
 
 /// Up to a budget of records, read as they are iterated: a lease of the buffer.
 ///
-/// Single pass. Each element is a reference into the buffer, valid until the range moves on. What was visited is
-/// released as the range advances; what was not visited stays in the buffer, also when the range is left early or by an
-/// exception. It ends at the budget, where the buffer has no more, at close, and in front of a bad record, which the
-/// next read reports.
+/// Single pass. Each element is a reference into the buffer (for several types a std::variant), valid until the range
+/// moves on. What was visited is released as the range advances; what was not visited stays in the buffer, also when
+/// the range is left early or by an exception. It ends at the budget, where the buffer has no more, at close, and in
+/// front of a bad record, which the next read reports.
 ///
 /// While it lives, other reads of the buffer report `errc::operation_in_progress`. It keeps the memory mapped, so it
 /// may outlive the buffer. Move-only; a default-constructed or moved-from batch is empty. Nothing in it throws.
-template <class E>
+template <class... Ts>
 class batch {
-  using reading = detail::reading<E>;
+  using reading = detail::reading<Ts...>;
 
  public:
   class iterator {
    public:
     using iterator_concept = std::input_iterator_tag;
     using difference_type = std::ptrdiff_t;
-    using value_type = E;
+    using value_type = typename reading::value;
 
     iterator() = default;
 
-    typename reading::reference operator*() const noexcept {
-      owner_->seen_ = true;
-      return reading::refer(owner_->core_->reader.head(), owner_->core_->name());
-    }
+    typename reading::reference operator*() const noexcept { return owner_->visit(); }
     iterator& operator++() noexcept {
       owner_->advance();
       return *this;
@@ -60,18 +58,11 @@ class batch {
 
   /// An empty batch.
   batch() = default;
-  batch(batch&& other) noexcept
-      : core_{std::move(other.core_)},
-        left_{other.left_},
-        ready_{std::exchange(other.ready_, false)},
-        seen_{other.seen_} {}
+  batch(batch&& other) noexcept { take(other); }
   batch& operator=(batch&& other) noexcept {
     if (this == &other) return *this;
     end_lease();
-    core_ = std::move(other.core_);
-    left_ = other.left_;
-    ready_ = std::exchange(other.ready_, false);
-    seen_ = other.seen_;
+    take(other);
     return *this;
   }
   ~batch() { end_lease(); }
@@ -91,18 +82,40 @@ class batch {
   batch(std::shared_ptr<detail::ring_core> core, std::size_t budget) noexcept
       : core_{std::move(core)}, left_{budget}, ready_{true} {
     core_->lease();
+    if constexpr (reading::wants_losses) losses_ = core_->new_losses();
+  }
+
+  void take(batch& other) noexcept {
+    core_ = std::move(other.core_);
+    left_ = other.left_;
+    ready_ = std::exchange(other.ready_, false);
+    seen_ = other.seen_;
+    losses_ = other.losses_;
+  }
+
+  typename reading::reference visit() noexcept {
+    seen_ = true;
+    if constexpr (reading::wants_losses)
+      if (losses_) return *losses_;
+    return reading::refer(core_->head());
   }
 
   void advance() noexcept {
-    release();
-    ready_ = left_ != 0 && !core_->closed() && core_->look<E>() == detail::take_status::taken;
+    if (release()) ready_ = left_ != 0 && !core_->closed() && core_->look<Ts...>() == detail::look_status::ready;
   }
 
-  void release() noexcept {
-    core_->reader.release();
-    ++core_->spent;
-    --left_;
+  // Goes on behind what is at the head; false if that was a loss, with the record still to come.
+  bool release() noexcept {
     seen_ = false;
+    if constexpr (reading::wants_losses) {
+      if (losses_) {
+        losses_.reset();
+        return false;
+      }
+    }
+    core_->release();
+    --left_;
+    return true;
   }
 
   void end_lease() noexcept {
@@ -117,6 +130,7 @@ class batch {
   std::size_t left_ = 0;
   bool ready_ = false;
   bool seen_ = false;
+  std::optional<lost> losses_;
 };
 
 }  // namespace tinybpf

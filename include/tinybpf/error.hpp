@@ -39,6 +39,7 @@ enum class errc {
   type_mismatch,            ///< A C++ type does not fit the object's type of that name.
   type_conflict,            ///< The C++ type is registered under another name already.
   record_size,              ///< A record has another size than the type it was read as.
+  unknown_tag,              ///< A record is of none of the types it may be read as.
   record_corrupt,           ///< A record's header contradicts the ring's positions.
 };
 

@@ -22,15 +22,48 @@ enum class size_rule : std::uint8_t {
   at_least,  ///< The record may be longer: a header with a tail, which `record<E>::trailing()` gives.
 };
 
-/// What the library needs to know about an event type and cannot see. Specialise it for types with a tail:
+/// Tells event types apart that share a ring: the value that a field has in every record of the type.
+template <class Class, class Field>
+class event_tag {
+ public:
+  constexpr event_tag(Field Class::*field, Field value) noexcept : field_{field}, value_{value} {}
+
+  /// True if the record has the field, and it has the value.
+  [[nodiscard]] bool matches(bytes record) const noexcept {
+    static constexpr Class sample{};
+    auto const offset = static_cast<std::size_t>(reinterpret_cast<std::byte const*>(&(sample.*field_)) -
+                                                 reinterpret_cast<std::byte const*>(&sample));
+    if (record.size() < offset + sizeof(Field)) return false;
+    Field found;
+    std::memcpy(&found, record.data() + offset, sizeof found);
+    return found == value_;
+  }
+
+ private:
+  Field Class::*field_;
+  Field value_;
+};
+
+/// Makes an event_tag: `tinybpf::tag(&exec_event::kind, event_kind::exec)`.
+template <class Class, class Field>
+[[nodiscard]] constexpr event_tag<Class, Field> tag(Field Class::*field, std::type_identity_t<Field> value) noexcept {
+  return {field, value};
+}
+
+/// What the library needs to know about an event type and cannot see. Specialise it, with the members that apply:
 ///
 ///     template <>
 ///     struct tinybpf::event_traits<open_event> {
-///       static constexpr auto size = tinybpf::size_rule::at_least;
+///       static constexpr auto size = tinybpf::size_rule::at_least;                 // exact unless said otherwise
+///       static constexpr auto tag = tinybpf::tag(&open_event::kind, kind_open);  // none unless said otherwise
 ///     };
 template <class E>
-struct event_traits {
-  static constexpr size_rule size = size_rule::exact;
+struct event_traits {};
+
+/// Events that the BPF side could not hand over, since the stream last said so. Listed among the types of a read, it is
+/// delivered before the first record that was read after the change was seen.
+struct lost {
+  std::uint64_t count = 0;
 };
 
 template <class E = void>
@@ -52,14 +85,14 @@ struct raw_record {
   std::uint64_t position = 0;
 };
 
-template <class E>
-struct reading;
+template <class T>
+struct alternative;
 
 }  // namespace detail
 
 /// A type that a record can be copied into: plain bytes, default-constructible.
 template <class E>
-concept event = shared_with_kernel<E> && std::default_initializable<E> && !detail::is_view<E>;
+concept event = shared_with_kernel<E> && std::default_initializable<E> && !detail::is_view<E> && !std::same_as<E, lost>;
 
 /// What `try_next`, `read_some` and `next` can read: an event type, `bytes`, or a `record` of either.
 template <class E>
@@ -98,7 +131,7 @@ class record {
   [[nodiscard]] std::string_view map() const noexcept { return map_; }
 
  private:
-  friend struct detail::reading<record>;
+  friend struct detail::alternative<record>;
   record(detail::raw_record raw, std::string_view map) noexcept : raw_{raw}, map_{map} {}
 
   static constexpr std::size_t head_size = [] {
@@ -128,58 +161,4 @@ template <std::size_t N>
   return all.substr(0, all.find('\0'));
 }
 
-namespace detail {
-
-// How each readable type takes a record: which sizes fit, whether the record must stay in the buffer while it is used
-// (`view`), and the conversion. `shape_type` is what is held against the object's BTF.
-template <class E>
-struct reading {
-  static_assert(event<E>, "an event type is trivially copyable and default-constructible");
-  using shape_type = E;
-  using reference = E const&;
-  static constexpr bool view = false;
-
-  static bool fits(std::uint32_t size) noexcept {
-    return event_traits<E>::size == size_rule::exact ? size == sizeof(E) : size >= sizeof(E);
-  }
-  static E take(raw_record const& r, std::string_view) noexcept {
-    E e;
-    std::memcpy(static_cast<void*>(&e), r.data, sizeof(E));
-    return e;
-  }
-  static reference refer(raw_record const& r, std::string_view) noexcept {
-    static_assert(alignof(E) <= 8, "records are aligned to 8 bytes: copy this type with next<E>(), or read bytes");
-    return *reinterpret_cast<E const*>(r.data);
-  }
-};
-
-template <>
-struct reading<bytes> {
-  using shape_type = void;
-  using reference = bytes;
-  static constexpr bool view = true;
-
-  static bool fits(std::uint32_t) noexcept { return true; }
-  static bytes take(raw_record const& r, std::string_view) noexcept { return {r.data, r.size}; }
-  static reference refer(raw_record const& r, std::string_view map) noexcept { return take(r, map); }
-};
-
-template <class E>
-struct reading<record<E>> {
-  using shape_type = E;
-  using reference = record<E>;
-  static constexpr bool view = true;
-
-  static bool fits(std::uint32_t size) noexcept {
-    if constexpr (std::is_void_v<E>) {
-      return true;
-    } else {
-      return reading<E>::fits(size);
-    }
-  }
-  static record<E> take(raw_record const& r, std::string_view map) noexcept { return {r, map}; }
-  static reference refer(raw_record const& r, std::string_view map) noexcept { return take(r, map); }
-};
-
-}  // namespace detail
 }  // namespace tinybpf

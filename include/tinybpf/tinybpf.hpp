@@ -13,3 +13,4 @@
 #include <tinybpf/ring_buffer.hpp>
 #include <tinybpf/types.hpp>
 #include <tinybpf/version.hpp>
+#include <tinybpf/wakeup.hpp>

@@ -1,131 +1,266 @@
 #include <tinybpf/detail/ring_core.hpp>
 
-#include "object_state.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
 
-#include <tinybpf/map.hpp>
-
-#include <fcntl.h>
-#include <sys/mman.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <boost/core/demangle.hpp>
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace tinybpf::detail {
+
 namespace {
 
-// Newer than the kernel headers of Debian 12.
-constexpr std::uint32_t flag_rb_overwrite = 1U << 19U;  // BPF_F_RB_OVERWRITE
-constexpr std::uint32_t flag_mmapable = 1U << 10U;      // BPF_F_MMAPABLE
-
-/// One CPU's counter in `<ring>_lost`, as tinybpf.bpf.h declares it.
-struct loss_slot {
-  std::uint64_t count;
-  std::uint64_t padding[7];
-};
-
-/// Unmaps when the last owner goes.
-std::shared_ptr<void> map_memory(int fd, std::size_t size, int protection, std::size_t offset) {
-  auto* const at = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
-  if (at == MAP_FAILED) return nullptr;
-  try {
-    return {at, [size](void* p) { munmap(p, size); }};
-  } catch (...) {
-    munmap(at, size);
-    throw;
-  }
+std::uint64_t monotonic_now() {
+  return static_cast<std::uint64_t>(std::chrono::nanoseconds{wakeup_rule::clock::now().time_since_epoch()}.count());
 }
 
-void find_losses(map_core const& ring, ring_source& source) {
-  auto const wanted = ring.name + "_lost";
-  for (auto const& m : ring.owner->maps()) {
-    if (m.name != wanted || m.fd < 0) continue;
-    bool const as_declared = m.type.load() == map_type::array && m.value_size == sizeof(loss_slot) &&
-                             (bpf_map__map_flags(m.raw) & flag_mmapable) != 0;
-    if (!as_declared) return;
-    source.loss_slots = m.max_entries;
-    source.losses_mapping = map_memory(m.fd, source.loss_slots * sizeof(loss_slot), PROT_READ, 0);
-    source.losses = source.losses_mapping.get();
-    return;
-  }
+std::uint64_t time_of(raw_record const& r, std::size_t offset) {
+  std::uint64_t time = 0;
+  if (r.size >= offset + sizeof time) std::memcpy(&time, r.data + offset, sizeof time);
+  return time;
+}
+
+bool watch(int epoll, ring_state& ring) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = &ring;
+  return epoll_ctl(epoll, EPOLL_CTL_ADD, ring.source.descriptor.get(), &event) == 0;
 }
 
 }  // namespace
 
-ring_source open_ring(map const& m, error_code& ec, diagnostics& details) {
-  begin(ec, details);
-  ring_source source;
-  auto const& core = handle_access::core(m);
-  if (!core) {
-    report(ec, details, errc::closed, "a ring buffer of no map");
-    return source;
-  }
-  details.map = core->name;
-  auto const what = "ring buffer '" + core->name + "'";
-  if (!core->owner->usable(true, what, ec, details)) return source;
-  if (core->type != map_type::ringbuf) {
-    report(ec, details, errc::wrong_map_type,
-           "map '" + core->name + "' is of type " + std::string{to_string(core->type.load())} + ", not ringbuf");
-    return source;
-  }
-  if ((bpf_map__map_flags(core->raw) & flag_rb_overwrite) != 0) {
-    report(ec, details, errc::not_supported,
-           what + " overwrites records that were not read (BPF_F_RB_OVERWRITE), which cannot be read as a stream");
-    return source;
-  }
-  auto const page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  std::size_t const size = core->max_entries;
-  auto const writable = map_memory(core->fd, page, PROT_READ | PROT_WRITE, 0);
-  auto const readable = writable ? map_memory(core->fd, page + 2 * size, PROT_READ, page) : nullptr;
-  if (!readable) {
-    report(ec, details, last_errno(), "cannot map " + what);
-    return source;
-  }
-  source.name = core->name;
-  source.types = core->owner->types();
-  find_losses(*core, source);
-  auto const* const second = static_cast<std::byte const*>(readable.get());
-  source.regions = {writable.get(), second, second + page, size};
-  source.mapping = std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(writable, readable);
-  source.descriptor.reset(fcntl(core->fd, F_DUPFD_CLOEXEC, 0));
-  if (source.descriptor.get() < 0) report(ec, details, last_errno(), "cannot duplicate the descriptor of " + what);
-  return source;
-}
-
-ring_core::ring_core(ring_source&& source)
-    : reader{source.regions}, source_{std::move(source)}, owner_{static_cast<int>(getpid())} {}
+ring_core::ring_core() : owner_{static_cast<int>(getpid())} {}
 
 ring_core::~ring_core() { close(); }
+
+void ring_core::add(ring_source&& source, std::type_info const* type, error_code& ec, diagnostics& details) {
+  auto const same = [&](auto const& r) { return source.map_id != 0 && r->source.map_id == source.map_id; };
+  if (std::any_of(rings_.begin(), rings_.end(), same)) {
+    details.map = source.name;
+    return report(ec, details, from_libbpf(EEXIST), "ring buffer '" + source.name + "' is in this stream already");
+  }
+  auto ring = std::make_unique<ring_state>(std::move(source), type);
+  owned_descriptor over_all;
+  if (rings_.size() == 1) {
+    over_all.reset(epoll_create1(EPOLL_CLOEXEC));
+    if (over_all.get() < 0 || !watch(over_all.get(), *rings_.front()))
+      return report(ec, details, last_errno(), "cannot watch several ring buffers");
+  }
+  int const epoll = over_all.get() >= 0 ? over_all.get() : epoll_.get();
+  if (!rings_.empty() && !watch(epoll, *ring))
+    return report(ec, details, last_errno(), "cannot watch ring buffer '" + ring->source.name + "'");
+  active_.reserve(rings_.size() + 1);
+  {
+    std::lock_guard const lock{rings_mutex_};
+    rings_.push_back(std::move(ring));
+  }
+  if (over_all.get() >= 0) epoll_ = std::move(over_all);
+  if (rings_.size() == 1)
+    current_ = rings_.front().get();
+  else
+    rotate_at_ = records_;
+  set_policy(policy());
+  look_everywhere();
+}
+
+int ring_core::native_handle() const noexcept {
+  if (epoll_.get() >= 0) return epoll_.get();
+  return current_->source.descriptor.get();
+}
+
+void ring_core::set_policy(wakeup_policy policy) {
+  std::size_t smallest = 0;
+  for (auto const& r : rings_)
+    if (smallest == 0 || r->source.regions.size < smallest) smallest = r->source.regions.size;
+  rule_ = wakeup_rule{policy, smallest};
+}
 
 void ring_core::close() noexcept {
   if (closed_) return;
   closed_ = true;
   drop_view();
-  if (getpid() == owner_) reader.publish();
+  if (getpid() == owner_) publish();
+}
+
+void ring_core::publish() noexcept {
+  for (auto* const r : active_) r->reader.publish();
+}
+
+void ring_core::publish_from_elsewhere() noexcept {
+  std::lock_guard const lock{rings_mutex_};
+  if (waiting.load(std::memory_order_acquire)) return;
+  for (auto const& r : rings_) r->reader.publish_from_elsewhere();
+}
+
+void ring_core::rest() noexcept {
+  bool const hold = policy().decides() != wakeup_policy::kind::immediate;
+  for (auto* const r : active_) hold ? r->reader.hold_back() : r->reader.publish();
+  if (hold) read_something();
+}
+
+void ring_core::look_everywhere() noexcept {
+  active_.clear();
+  for (auto const& r : rings_) {
+    r->active = true;
+    active_.push_back(r.get());
+  }
+  turn_ = 0;
+}
+
+void ring_core::begin_turn() noexcept {
+  turn_began_ = records_;
+  if (epoll_.get() >= 0) find_active();
+}
+
+// Called before an idle ring is believed to be idle, and once a turn, so that a busy ring cannot hide the others.
+void ring_core::find_active() noexcept {
+  std::array<epoll_event, 64> events;
+  for (std::size_t asked = 0; asked <= rings_.size(); asked += events.size()) {
+    int const found = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
+    for (int i = 0; i < found; ++i) {
+      auto* const ring = static_cast<ring_state*>(events[static_cast<std::size_t>(i)].data.ptr);
+      if (std::exchange(ring->active, true)) continue;
+      active_.push_back(ring);  // within what add() reserved
+    }
+    if (found < static_cast<int>(events.size())) return;
+  }
+}
+
+ring_status ring_core::peek_around() noexcept {
+  held_for_order_ = {};
+  if (rings_.size() <= 1) {
+    rotate_at_ = never;
+    return current_->reader.peek();
+  }
+  if (order_) return peek_in_order();
+  bool busy = false;
+  for (;;) {
+    auto const before = active_.size();
+    for (std::size_t i = 0; i < before; ++i) {
+      turn_ = (turn_ + 1) % before;
+      auto const status = active_[turn_]->reader.peek();
+      busy = busy || status == ring_status::busy;
+      if (status != ring_status::ready && status != ring_status::corrupt) continue;
+      current_ = active_[turn_];
+      rotate_at_ = records_ + quantum;
+      return status;
+    }
+    find_active();
+    if (active_.size() == before) return busy ? ring_status::busy : ring_status::empty;
+  }
+}
+
+ring_status ring_core::peek_in_order() noexcept {
+  bool busy = false;
+  for (bool asked = false;; asked = true) {
+    if (asked) find_active();
+    ring_state* oldest = nullptr;
+    std::uint64_t oldest_time = 0;
+    std::size_t ready = 0;
+    for (auto* const ring : active_) {
+      auto const status = ring->reader.peek();
+      busy = busy || status == ring_status::busy;
+      if (status == ring_status::corrupt) {
+        current_ = ring;
+        return status;
+      }
+      if (status != ring_status::ready) continue;
+      ++ready;
+      auto const time = time_of(ring->reader.head(), order_->offset);
+      if (oldest != nullptr && time >= oldest_time) continue;
+      oldest = ring;
+      oldest_time = time;
+    }
+    if (oldest != nullptr && (oldest_time <= ordered_until_ || ready == rings_.size())) {
+      current_ = oldest;
+      rotate_at_ = records_ + 1;
+      return ring_status::ready;
+    }
+    if (!asked) continue;
+    if (oldest == nullptr) return busy ? ring_status::busy : ring_status::empty;
+    // Some ring is empty, and may yet get a record that is older: wait for it as long as was allowed.
+    auto const delay = static_cast<std::uint64_t>(order_->max_delay.count());
+    auto const now = monotonic_now();
+    ordered_until_ = now > delay ? now - delay : 0;
+    if (oldest_time <= ordered_until_) {
+      current_ = oldest;
+      rotate_at_ = records_ + 1;
+      return ring_status::ready;
+    }
+    held_for_order_ =
+        std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(oldest_time - ordered_until_, delay + 1))};
+    return ring_status::busy;
+  }
+}
+
+std::chrono::nanoseconds ring_core::ran_dry(bool& found) noexcept {
+  found = false;
+  // With several rings the bytes are not counted: the rule then trusts its bound for a fast writer alone.
+  std::uint64_t const released = epoll_.get() >= 0 ? dry_released_ : current_->reader.released();
+  auto const pause = rule_.ran_dry(records_ - dry_records_, released - dry_released_, wakeup_rule::clock::now());
+  dry_records_ = records_;
+  dry_released_ = released;
+  if (pause.count() != 0) {
+    for (auto* const r : active_) r->reader.hold_back();
+    return pause;
+  }
+  for (auto* const r : active_) found = !r->reader.publish_and_check_empty() || found;
+  if (found || epoll_.get() < 0) return {};
+  for (auto* const r : active_) r->active = false;
+  active_.clear();
+  return {};
 }
 
 std::optional<std::uint64_t> ring_core::lost() const noexcept {
-  if (source_.losses == nullptr) return std::nullopt;
-  auto const* const slots = static_cast<loss_slot const*>(source_.losses);
+  if (rings_.empty()) return std::nullopt;
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < source_.loss_slots; ++i)
-    sum += std::atomic_ref{const_cast<std::uint64_t&>(slots[i].count)}.load(std::memory_order_relaxed);
+  for (auto const& r : rings_) {
+    if (!r->source.losses) return std::nullopt;
+    sum += r->source.losses->sum();
+  }
   return sum;
+}
+
+std::optional<tinybpf::lost> ring_core::find_losses() noexcept {
+  loss_check_due_ = false;
+  std::uint64_t sum = 0;
+  for (auto const& r : rings_)
+    if (r->source.losses) sum += r->source.losses->sum();
+  if (sum <= losses_told_) return std::nullopt;
+  return tinybpf::lost{sum - std::exchange(losses_told_, sum)};
+}
+
+void ring_core::count_lost(std::string_view ring, loss_counter&& losses, error_code& ec, diagnostics& details) {
+  for (auto const& r : rings_) {
+    if (r->source.name != ring) {
+      details.names.push_back(r->source.name);
+      continue;
+    }
+    r->source.losses = std::move(losses);
+    loss_check_due_ = true;
+    details = {};
+    return;
+  }
+  report(ec, details, errc::not_found, "no ring buffer '" + std::string{ring} + "' is in this stream",
+         near_names(ring, details.names));
 }
 
 bool ring_core::check(type_shape shape, error_code& ec, diagnostics* details) {
   auto const same = [&](std::type_info const* t) { return *t == *shape.type; };
   if (std::none_of(checked_.begin(), checked_.end(), same)) {
-    diagnostics found;
-    if (source_.types) source_.types->check(shape, ec, found);
-    if (ec) {
-      found.map = source_.name;
+    for (auto const& r : rings_) {
+      diagnostics found;
+      if (r->source.types) r->source.types->check(shape, ec, found);
+      if (!ec) continue;
+      found.map = r->source.name;
       if (details != nullptr) *details = std::move(found);
       return false;
     }
@@ -135,21 +270,28 @@ bool ring_core::check(type_shape shape, error_code& ec, diagnostics* details) {
   return true;
 }
 
-void ring_core::report_bad(type_shape const* expected, bool at_least, error_code& ec, diagnostics* details) {
+void ring_core::report_bad(std::span<type_shape const> expected, bool unknown, error_code& ec, diagnostics* details) {
+  auto& reader = current_->reader;
   diagnostics found;
-  found.map = source_.name;
-  auto const what = "ring buffer '" + source_.name + "': the record at position ";
-  if (reader.peek() == ring_status::ready && expected != nullptr) {
+  found.map = current_->source.name;
+  auto const what = "ring buffer '" + found.map + "': the record at position ";
+  if (reader.peek() == ring_status::ready) {
     auto const& head = reader.head();
-    found.expected_size = expected->size;
     found.actual_size = head.size;
     found.position = head.position;
-    report(ec, found, errc::record_size,
-           what + std::to_string(head.position) + " has " + std::to_string(head.size) + " bytes, and " +
-               boost::core::demangle(expected->type->name()) + " has " + std::to_string(expected->size) +
-               (at_least ? " or more" : ""),
-           "it was skipped; the next read goes on behind it");
-    reader.release();
+    std::string types;
+    for (auto const& t : expected) {
+      if (t.size == 0) continue;
+      if (found.expected_size == 0) found.expected_size = t.size;
+      types +=
+          (types.empty() ? "" : ", ") + boost::core::demangle(t.type->name()) + " (" + std::to_string(t.size) + ")";
+    }
+    report(ec, found, unknown ? errc::unknown_tag : errc::record_size,
+           what + std::to_string(head.position) + " has " + std::to_string(head.size) + " bytes" +
+               (unknown ? " and is none of " : ", which does not fit ") + types,
+           unknown ? "it was skipped; list `bytes` as the last type to be given such records"
+                   : "it was skipped; the next read goes on behind it");
+    release();
   } else {
     auto const corruption = reader.skip_corrupt();
     found.expected_size = static_cast<std::size_t>(corruption.available);
@@ -165,8 +307,8 @@ void ring_core::report_bad(type_shape const* expected, bool at_least, error_code
 
 void ring_core::refuse(errc why, std::string_view operation, error_code& ec, diagnostics* details) const {
   diagnostics said;
-  said.map = source_.name;
-  auto const what = std::string{operation} + " on ring buffer '" + source_.name + "'";
+  said.map = name();
+  auto const what = std::string{operation} + " on ring buffer '" + said.map + "'";
   report(
       ec, said, why,
       why == errc::operation_in_progress ? what + ": another read, wait or range of this buffer has not ended" : what);
@@ -176,8 +318,8 @@ void ring_core::refuse(errc why, std::string_view operation, error_code& ec, dia
 bool ring_core::refuse_budget(error_code& ec, diagnostics* details) const {
   ec = from_libbpf(EINVAL);
   if (details != nullptr) {
-    details->map = source_.name;
-    report(ec, *details, ec, "a read of ring buffer '" + source_.name + "' with a budget of 0 records");
+    details->map = name();
+    report(ec, *details, ec, "a read of ring buffer '" + details->map + "' with a budget of 0 records");
   }
   return false;
 }

@@ -1,16 +1,24 @@
-// A ring buffer without I/O: the mapping, the reader, what it knows of types and losses.
+// Ring buffers as one stream, without I/O: the mappings, the readers, what is known of types and losses.
 #pragma once
 
 #include <tinybpf/btf.hpp>
 #include <tinybpf/detail/owned_descriptor.hpp>
+#include <tinybpf/detail/reading.hpp>
 #include <tinybpf/detail/ring_reader.hpp>
+#include <tinybpf/detail/wakeup_rule.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/event.hpp>
+#include <tinybpf/wakeup.hpp>
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <typeinfo>
@@ -24,106 +32,178 @@ namespace tinybpf::detail {
 
 class type_registry;
 
+/// The slots of a `<ring>_lost` map.
+struct loss_counter {
+  void const* slots = nullptr;
+  std::size_t count = 0;
+  std::shared_ptr<void> mapping;  ///< Keeps them mapped.
+
+  [[nodiscard]] std::uint64_t sum() const noexcept;
+};
+
 /// Where a ring's memory and wake-ups come from: a map, or what a test made up.
 struct ring_source {
   ring_source() = default;
 
   ring_regions regions;
   std::shared_ptr<void> mapping;         ///< Keeps the regions mapped.
-  owned_descriptor descriptor;           ///< Readable while there is something to read; becomes the buffer's.
+  owned_descriptor descriptor;           ///< Readable while there is something to read.
   std::string name;                      ///< The map's name.
+  std::uint32_t map_id = 0;              ///< The kernel's id of the map; 0 if it has none.
   std::shared_ptr<type_registry> types;  ///< May be null: then only sizes are checked.
-  void const* losses = nullptr;          ///< The slots of `<ring>_lost`, or null.
-  std::size_t loss_slots = 0;
-  std::shared_ptr<void> losses_mapping;  ///< Keeps them mapped.
+  std::optional<loss_counter> losses;    ///< Nothing if losses are not counted.
 };
 
 /// Maps a ring buffer map and finds what belongs to it. Errors: `errc::closed`, `errc::not_loaded`,
 /// `errc::wrong_map_type`, `errc::not_supported` for a ring that overwrites unread records, or the kernel's.
 ring_source open_ring(map const& m, error_code& ec, diagnostics& details);
 
-/// What became of one attempt to take a record.
-enum class take_status : std::uint8_t { taken, nothing, bad };
+/// Maps a `<ring>_lost` map. Errors: `errc::wrong_map_type` if it is not as tinybpf.bpf.h declares it, and the like.
+loss_counter open_losses(map const& m, error_code& ec, diagnostics& details);
 
-/// What is shared by a buffer, its pending operations and its ranges. Not thread-safe.
+/// Rings are read in the order of a field of their records: nanoseconds of CLOCK_MONOTONIC.
+struct time_order {
+  std::size_t offset = 0;                ///< Of the field, 8 bytes wide.
+  std::chrono::nanoseconds max_delay{};  ///< How long a record waits for older ones of other rings.
+};
+
+/// One ring of a stream.
+struct ring_state {
+  ring_state() = default;
+  explicit ring_state(ring_source&& s, std::type_info const* t)
+      : source{std::move(s)}, reader{source.regions}, type{t} {}
+
+  [[nodiscard]] found_record head() const noexcept { return {reader.head(), source.name, type}; }
+
+  ring_source source;
+  ring_reader reader;
+  std::type_info const* type = nullptr;  ///< What it carries, if that was said when it was added.
+  bool active = false;                   ///< May have something to read.
+};
+
+/// What became of one look at the stream.
+enum class look_status : std::uint8_t {
+  ready,    ///< There is a record, and it fits.
+  nothing,  ///< There is none now.
+  bad,      ///< There is one that does not fit, or a corrupt one.
+};
+
+/// What is shared by a buffer, its pending operations and its ranges. Not thread-safe, but for
+/// `publish_from_elsewhere()`.
 class ring_core {
  public:
-  explicit ring_core(ring_source&& source);
+  ring_core();
   ring_core(ring_core const&) = delete;
   ring_core& operator=(ring_core const&) = delete;
-  ~ring_core();
+  virtual ~ring_core();
 
-  [[nodiscard]] std::string_view name() const noexcept { return source_.name; }
+  /// Adds a ring. Errors: EEXIST for one that is there already; the kernel's.
+  void add(ring_source&& source, std::type_info const* type, error_code& ec, diagnostics& details);
+
+  /// What tells that there may be something to read: the first ring's descriptor, or one over all rings.
+  [[nodiscard]] int native_handle() const noexcept;
+  [[nodiscard]] std::size_t rings() const noexcept { return rings_.size(); }
+  [[nodiscard]] std::string_view name() const noexcept {
+    return rings_.empty() ? std::string_view{} : std::string_view{rings_.front()->source.name};
+  }
   [[nodiscard]] bool closed() const noexcept { return closed_; }
+
   [[nodiscard]] std::optional<std::uint64_t> lost() const noexcept;
+  void count_lost(std::string_view ring, loss_counter&& losses, error_code& ec, diagnostics& details);
+
+  void set_policy(wakeup_policy policy);
+  [[nodiscard]] wakeup_policy policy() const noexcept { return rule_.policy(); }
+  void set_order(time_order const& order) noexcept { order_ = order; }
 
   /// Publishes and refuses everything from now on.
   void close() noexcept;
 
+  /// Hands everything that was read back to the kernel.
+  void publish() noexcept;
+  /// Likewise from another thread than the reader's, unless a reader is waiting: then it has decided itself.
+  void publish_from_elsewhere() noexcept;
+  /// Hands back what the policy does not want held.
+  void rest() noexcept;
+
   /// What a read may not do now: nothing, `errc::closed` or `errc::operation_in_progress`. Ends the view that an
   /// earlier read gave out.
   errc begin_read() noexcept {
-    if (closed_) return errc::closed;
-    if (leased_) return errc::operation_in_progress;
+    if (closed_) [[unlikely]]
+      return errc::closed;
+    if (leased_ || waiting.load(std::memory_order_relaxed)) [[unlikely]]
+      return errc::operation_in_progress;
     drop_view();
     return errc{};
   }
 
-  /// Checks E against the object's types, once per type and buffer.
-  template <class E>
+  /// Checks the types against the object's, once per type and buffer.
+  template <class... Ts>
   bool knows(error_code& ec, diagnostics* details) {
-    if constexpr (std::is_void_v<E>) {
-      return true;
-    } else {
-      return last_checked_ == &typeid(E) || check(shape_of<E>(), ec, details);
-    }
+    return (knows_one<typename alternative<Ts>::event_type>(ec, details) && ...);
   }
 
-  /// Looks at the head, and tells whether it fits E: the next record is taken, or nothing is there, or it is bad.
-  template <class E>
-  take_status look() noexcept {
-    switch (reader.peek()) {
+  /// Looks for the next record: where the last one came from, unless it is another ring's turn.
+  ring_status peek() noexcept {
+    if (records_ != rotate_at_) [[likely]] {
+      auto const status = current_->reader.peek();
+      if (status == ring_status::ready) [[likely]]
+        return status;
+    }
+    return peek_around();
+  }
+
+  /// As `peek`, and tells whether the record fits the types.
+  template <class... Ts>
+  look_status look() noexcept {
+    switch (peek()) {
       case ring_status::ready:
-        return reading<E>::fits(reader.head().size) ? take_status::taken : take_status::bad;
+        return reading<Ts...>::fits(current_->head()) ? look_status::ready : look_status::bad;
       case ring_status::corrupt:
-        return take_status::bad;
+        return look_status::bad;
       default:
-        return take_status::nothing;
+        loss_check_due_ = true;
+        return look_status::nothing;
     }
   }
 
-  /// Takes the head as E after `look` said that it fits.
-  template <class E>
-  E take() noexcept {
-    ++spent;
-    E value = reading<E>::take(reader.head(), source_.name);
-    if constexpr (reading<E>::view) {
+  /// The record that was found.
+  [[nodiscard]] found_record head() const noexcept { return current_->head(); }
+
+  /// Goes on behind it.
+  void release() noexcept {
+    ++records_;
+    current_->reader.release();
+  }
+
+  /// Takes the record that was found to fit.
+  template <class... Ts>
+  typename reading<Ts...>::value take() noexcept {
+    typename reading<Ts...>::value value = reading<Ts...>::take(current_->head());
+    if constexpr (reading<Ts...>::view) {
       viewed_ = true;
     } else {
-      reader.release();
+      release();
     }
     return value;
   }
+
+  /// Losses that the stream did not tell of yet; asked once after each time the stream ran dry.
+  std::optional<tinybpf::lost> new_losses() noexcept { return loss_check_due_ ? find_losses() : std::nullopt; }
 
   /// Ends what an earlier `next<bytes>()` or its like gave out.
   void drop_view() noexcept {
     if (!viewed_) return;
     viewed_ = false;
-    reader.release();
+    release();
   }
 
-  /// Says what is wrong with the head, and goes on behind it. `expected` is null for a type without a size.
-  void report_bad(type_shape const* expected, bool at_least, error_code& ec, diagnostics* details);
-
-  template <class E>
+  /// Says what is wrong with the head, and goes on behind it.
+  template <class... Ts>
   void report_bad(error_code& ec, diagnostics* details) {
-    using shape_type = typename reading<E>::shape_type;
-    if constexpr (std::is_void_v<shape_type>) {
-      report_bad(nullptr, true, ec, details);
-    } else {
-      auto const shape = shape_of<shape_type>();
-      report_bad(&shape, event_traits<shape_type>::size == size_rule::at_least, ec, details);
-    }
+    auto const ready = current_->reader.peek() == ring_status::ready;
+    bool const unknown = ready && reading<Ts...>::select(current_->head()) == static_cast<int>(match::unknown);
+    static type_shape const shapes[] = {shape_of_alternative<Ts>()...};
+    report_bad(shapes, unknown, ec, details);
   }
 
   /// What every refusal says.
@@ -137,24 +217,83 @@ class ring_core {
   void lease() noexcept { leased_ = true; }
   void end_lease() noexcept {
     leased_ = false;
-    reader.publish();
+    read_something();
   }
 
-  ring_reader reader;
-  std::size_t spent = 0;     ///< Records read since the loop last had its turn.
-  std::size_t budget = 256;  ///< How many `next` may read before the loop has its turn.
+  /// To be called after reads: what was read and not yet handed back will be, even if the user never comes back.
+  virtual void read_something() noexcept {}
+
+  /// Records read since the loop last had its turn.
+  [[nodiscard]] std::size_t spent() const noexcept { return static_cast<std::size_t>(records_ - turn_began_); }
+  void begin_turn() noexcept;
+
+  /// What to do when nothing is there. Zero: everything is published, a writer who comes will wake the descriptor
+  /// (`found` if one came just now). Else: look again after this time.
+  std::chrono::nanoseconds ran_dry(bool& found) noexcept;
+  /// How long a record that is there must wait for older ones of other rings; zero if none does.
+  [[nodiscard]] std::chrono::nanoseconds held_for_order() const noexcept { return held_for_order_; }
+  /// Looks at all rings next time, whatever their descriptors say.
+  void look_everywhere() noexcept;
+
+  std::size_t budget = 256;          ///< How many `next` may read before the loop has its turn.
+  std::atomic<bool> waiting{false};  ///< An operation is waiting.
 
  private:
-  bool refuse_budget(error_code& ec, diagnostics* details) const;
-  bool check(type_shape shape, error_code& ec, diagnostics* details);
+  template <class E>
+  bool knows_one(error_code& ec, diagnostics* details) {
+    if constexpr (std::is_void_v<E>) {
+      return true;
+    } else {
+      return last_checked_ == &typeid(E) || check(shape_of<E>(), ec, details);
+    }
+  }
 
-  ring_source source_;
+  template <class T>
+  static type_shape shape_of_alternative() {
+    using E = typename alternative<T>::event_type;
+    if constexpr (std::is_void_v<E>) {
+      return {&typeid(void), 0, 0};
+    } else {
+      return shape_of<E>();
+    }
+  }
+
+  ring_status peek_around() noexcept;
+  ring_status peek_in_order() noexcept;
+  void find_active() noexcept;
+  std::optional<tinybpf::lost> find_losses() noexcept;
+  bool check(type_shape shape, error_code& ec, diagnostics* details);
+  bool refuse_budget(error_code& ec, diagnostics* details) const;
+  void report_bad(std::span<type_shape const> expected, bool unknown, error_code& ec, diagnostics* details);
+
+  static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t quantum = 64;  // records of one ring before another has its turn
+
+  ring_state none_;  // what is current while there is no ring
+  ring_state* current_ = &none_;
+  std::uint64_t records_ = 0;        // read so far
+  std::uint64_t rotate_at_ = never;  // when another ring has its turn
+  std::uint64_t turn_began_ = 0;     // the count when the loop last had its turn
+  std::uint64_t dry_records_ = 0;    // the counts when the stream last ran dry
+  std::uint64_t dry_released_ = 0;
   std::type_info const* last_checked_ = nullptr;
-  std::vector<std::type_info const*> checked_;
-  int owner_;  // the process that may publish: a forked child shares the pages
   bool closed_ = false;
   bool leased_ = false;
   bool viewed_ = false;
+  bool loss_check_due_ = true;
+
+  std::mutex rings_mutex_;  // growth of rings_ against publish_from_elsewhere()
+  std::vector<std::unique_ptr<ring_state>> rings_;
+  std::vector<ring_state*> active_;  // with several rings: those that may have something
+  std::size_t turn_ = 0;             // index into active_
+  owned_descriptor epoll_;           // with several rings: over all of them
+  std::optional<time_order> order_;
+  std::uint64_t ordered_until_ = 0;  // records up to this time may be given out
+  std::chrono::nanoseconds held_for_order_{};
+  wakeup_rule rule_{{}, 0};
+  std::vector<std::type_info const*> checked_;
+  std::uint64_t losses_told_ = 0;
+  int owner_;  // the process that may publish: a forked child shares the pages
 };
 
 /// Refuses an operation on a buffer that is no more.

@@ -13,6 +13,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -21,32 +22,102 @@ namespace tinybpf::detail {
 
 /// Lives on the heap, so that a buffer can be moved and destroyed while operations are pending: they own it, too.
 template <class Executor>
-class ring_impl : public ring_core {
+class ring_impl final : public ring_core, public std::enable_shared_from_this<ring_impl<Executor>> {
  public:
   using timer_type =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
-  ring_impl(Executor const& ex, ring_source&& source) : ring_core{std::move(source)}, descriptor{ex}, back_off{ex} {}
+  explicit ring_impl(Executor const& ex) : descriptor{ex}, pause{ex}, publisher_{ex} {}
+
+  // The descriptor is only lent to Asio: ring_core closes it.
+  ~ring_impl() override { take_descriptor(); }
+
+  void add_ring(ring_source&& source, std::type_info const* type, error_code& ec, diagnostics& details) {
+    add(std::move(source), type, ec, details);
+    if (ec || native_handle() == watched_) return look_again();
+    take_descriptor();
+    static_cast<void>(descriptor.assign(native_handle(), ec));
+    if (!ec) watched_ = native_handle();
+    again_ = waiting.load(std::memory_order_relaxed);
+  }
 
   void close() noexcept {
     ring_core::close();
     cancel();
-    error_code ignored;
-    static_cast<void>(descriptor.close(ignored));
+    cancel_timer(publisher_);
+    take_descriptor();
   }
 
+  /// Ends what is pending.
   void cancel() noexcept {
-    error_code ignored;
-    static_cast<void>(descriptor.cancel(ignored));
+    again_ = false;
+    interrupt();
+    publish();
+  }
+
+  /// Lets what is pending look at the rings once more.
+  void look_again() noexcept {
+    look_everywhere();
+    if (!waiting.load(std::memory_order_relaxed)) return;
+    again_ = true;
+    interrupt();
+  }
+
+  /// True once after `look_again`: then the interrupted wait was not cancelled.
+  bool should_look_again() noexcept { return std::exchange(again_, false); }
+
+  void read_something() noexcept override {
+    if (!publisher_armed_.load(std::memory_order_relaxed)) publish_later();
+  }
+
+  asio::posix::basic_stream_descriptor<Executor> descriptor;
+  timer_type pause;
+
+ private:
+  static constexpr std::chrono::milliseconds publish_within{10};
+
+  static void cancel_timer(timer_type& timer) noexcept {
     try {
-      back_off.cancel();
+      timer.cancel();
     } catch (...) {  // the interface allows it; Asio's timers do not throw here
     }
   }
 
-  asio::posix::basic_stream_descriptor<Executor> descriptor;
-  timer_type back_off;
-  bool waiting = false;
+  void interrupt() noexcept {
+    error_code ignored;
+    static_cast<void>(descriptor.cancel(ignored));
+    cancel_timer(pause);
+  }
+
+  void take_descriptor() noexcept {
+    watched_ = -1;
+    try {
+      if (descriptor.is_open()) static_cast<void>(descriptor.release());
+    } catch (...) {  // as above
+    }
+  }
+
+  // One timer for all that is read within its time, so that it costs nothing per record. Its handler runs on the
+  // buffer's executor, which may be another thread than the reader's: it touches nothing but what is made for that.
+  void publish_later() noexcept {
+    try {
+      publisher_armed_.store(true, std::memory_order_relaxed);
+      publisher_.expires_after(publish_within);
+      publisher_.async_wait([weak = this->weak_from_this()](error_code ec) {
+        auto const self = weak.lock();
+        if (!self) return;
+        if (!ec) self->publish_from_elsewhere();
+        self->publisher_armed_.store(false, std::memory_order_release);
+      });
+    } catch (...) {  // no memory: the next read hands back what this one kept
+      publisher_armed_.store(false, std::memory_order_relaxed);
+    }
+  }
+
+  timer_type publisher_;
+  std::atomic<bool> publisher_armed_{false};
+  bool again_ = false;
+  int watched_ = -1;
 };
 
 /// Waits until the head can be read, then lets `Finish` complete the operation. Consumes nothing itself.
@@ -73,10 +144,13 @@ class ring_operation {
       case step::waiting:
         break;
     }
-    auto const stopped = self.cancelled() != asio::cancellation_type::none;
-    if (stopped || impl_->closed()) ec = asio::error::operation_aborted;
+    bool const again = impl_->should_look_again();
+    if (self.cancelled() != asio::cancellation_type::none || impl_->closed())
+      ec = asio::error::operation_aborted;
+    else if (again)
+      ec = {};
     if (ec) return fail(self, ec);
-    impl_->spent = 0;
+    impl_->begin_turn();
     look(self);
   }
 
@@ -85,9 +159,9 @@ class ring_operation {
 
   void begin() {
     if (!impl_) return refuse_closed(finish_.name, refused_, finish_.details);
-    if (auto const why = impl_->waiting ? errc::operation_in_progress : impl_->begin_read(); why != errc{})
+    if (auto const why = impl_->begin_read(); why != errc{})
       return impl_->refuse(why, finish_.name, refused_, finish_.details);
-    if (finish_.begin(*impl_, refused_)) impl_->waiting = true;
+    if (finish_.begin(*impl_, refused_)) impl_->waiting.store(true, std::memory_order_release);
   }
 
   // Nothing completes inside its initiation: a loop of such operations would overflow the stack, and starve the others.
@@ -100,7 +174,7 @@ class ring_operation {
   template <class Self>
   void look(Self& self) {
     for (;;) {
-      switch (impl_->reader.peek()) {
+      switch (impl_->peek()) {
         case ring_status::ready:
         case ring_status::corrupt:
           if (step_ == step::start) return later(self);
@@ -108,37 +182,54 @@ class ring_operation {
         case ring_status::busy:
           return wait_for_writer(self);
         case ring_status::empty:
-          if (!impl_->reader.publish_and_check_empty()) continue;
-          pause_ = shortest_pause;
-          step_ = step::waiting;
-          impl_->descriptor.async_wait(asio::posix::descriptor_base::wait_read, std::move(self));
-          return;
+          break;
       }
+      busy_pause_ = shortest_pause;
+      bool found = false;
+      if (auto const hold = impl_->ran_dry(found); hold.count() != 0) return sleep(self, hold);
+      if (!found) return wait(self);
     }
+  }
+
+  template <class Self>
+  void wait(Self& self) {
+    step_ = step::waiting;
+    auto* const impl = impl_.get();
+    impl->descriptor.async_wait(asio::posix::descriptor_base::wait_read, std::move(self));
   }
 
   // The descriptor is readable as long as the head is reserved, so waiting on it would spin.
   template <class Self>
   void wait_for_writer(Self& self) {
-    impl_->reader.publish();
-    impl_->back_off.expires_after(pause_);
-    pause_ = std::min(pause_ * 2, longest_pause);
+    impl_->publish();
+    if (auto const held = impl_->held_for_order(); held.count() != 0) return sleep(self, held);
+    auto const now = std::exchange(busy_pause_, std::min(busy_pause_ * 2, longest_pause));
+    sleep(self, now);
+  }
+
+  template <class Self>
+  void sleep(Self& self, std::chrono::nanoseconds time) {
     step_ = step::waiting;
-    impl_->back_off.async_wait(std::move(self));
+    auto* const impl = impl_.get();
+    impl->pause.expires_after(time);
+    impl->pause.async_wait(std::move(self));
   }
 
   template <class Self>
   void succeed(Self& self) {
-    impl_->waiting = false;
-    auto const impl = std::move(impl_);
+    auto const impl = finished();
     finish_.succeed(self, impl);
   }
 
   template <class Self>
   void fail(Self& self, error_code ec) {
-    impl_->waiting = false;
-    auto const impl = std::move(impl_);
+    auto const impl = finished();
     finish_.fail(self, ec);
+  }
+
+  std::shared_ptr<ring_impl<Executor>> finished() {
+    impl_->waiting.store(false, std::memory_order_release);
+    return std::move(impl_);
   }
 
   static constexpr std::chrono::microseconds shortest_pause{20};
@@ -147,7 +238,7 @@ class ring_operation {
   std::shared_ptr<ring_impl<Executor>> impl_;
   Finish finish_;
   error_code refused_;
-  std::chrono::microseconds pause_ = shortest_pause;
+  std::chrono::microseconds busy_pause_ = shortest_pause;
   step step_ = step::start;
 };
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace tinybpf::detail {
 
@@ -36,7 +37,7 @@ struct ring_corruption {
 ///
 /// Positions count bytes since the ring was made and wrap around with their type. What was released is handed back to
 /// the writer by `publish()`; `release()` does so by itself when it amounts to 1/64 of the ring, so that a long batch
-/// cannot fill the ring with records that were read.
+/// cannot fill the ring with records that were read. The writer's view of our position never goes back.
 class ring_reader {
  public:
   using position_type = unsigned long;  // the kernel's
@@ -45,7 +46,7 @@ class ring_reader {
   explicit ring_reader(ring_regions const& regions) noexcept
       : regions_{regions}, mask_{regions.size - 1}, publish_at_{regions.size / 64} {
     published_ = consumer_word().load(std::memory_order_relaxed);
-    consumer_ = (published_ + 7) & ~position_type{7};
+    consumer_ = last_ = (published_ + 7) & ~position_type{7};
     producer_ = consumer_;
   }
 
@@ -60,38 +61,50 @@ class ring_reader {
 
   /// Goes on behind the head.
   void release() noexcept {
-    consumer_ = next_;
+    last_ = consumer_;
+    advance_to(next_);
     head_.data = nullptr;
-    if (consumer_ - published_ > publish_at_) publish();
+    if (consumer_ - published_ > publish_at_) hold_back();
   }
 
   /// After `corrupt`: what was found, and the step behind it. The length of a corrupt record is not known, so
   /// everything written so far is given up; the bytes are in `available`.
   ring_corruption skip_corrupt() noexcept {
     auto const found = corruption_;
-    consumer_ = (producer_ + 7) & ~position_type{7};
-    producer_ = consumer_;
+    advance_to((producer_ + 7) & ~position_type{7});
+    last_ = producer_ = consumer_;
     return found;
   }
 
   /// Hands everything released back to the writer.
   void publish() noexcept {
-    if (published_ == consumer_) return;
-    consumer_word().store(consumer_, std::memory_order_release);
-    published_ = consumer_;
+    if (published_ != consumer_) publish_to(consumer_);
+  }
+
+  /// The same but for the last record, so that the writer takes us to be behind and wakes nobody; but at most 1/64 of
+  /// the ring is held back.
+  void hold_back() noexcept {
+    auto const to = consumer_ - last_ <= publish_at_ ? last_ : consumer_;
+    if (distance(published_, to) > 0) publish_to(to);
   }
 
   /// Bytes released and not yet published.
   [[nodiscard]] std::size_t unpublished() const noexcept { return consumer_ - published_; }
 
+  /// Bytes released so far.
+  [[nodiscard]] position_type released() const noexcept { return consumer_; }
+
   /// On the way to sleep: publishes, then looks whether the writer moved on. True means that a wait is safe, because a
   /// writer who comes now sees that the reader has caught up, and wakes it. Both accesses are sequentially consistent:
   /// the writer stores its position and then loads ours, so we must not load its before ours is out.
   bool publish_and_check_empty() noexcept {
-    consumer_word().store(consumer_, std::memory_order_seq_cst);
-    published_ = consumer_;
+    publish();
+    consumer_word().fetch_add(0, std::memory_order_seq_cst);
     return producer_word().load(std::memory_order_seq_cst) == consumer_;
   }
+
+  /// `publish()` for another thread than the reader's: hands back what was released a moment ago.
+  void publish_from_elsewhere() noexcept { advance_word(position_ref{consumer_}.load(std::memory_order_acquire)); }
 
  private:
   static constexpr std::uint32_t busy_bit = 1U << 31U;     // BPF_RINGBUF_BUSY_BIT
@@ -111,14 +124,33 @@ class ring_reader {
     return length_ref{*reinterpret_cast<std::uint32_t*>(const_cast<std::byte*>(at))};
   }
 
+  static long distance(position_type from, position_type to) noexcept { return static_cast<long>(to - from); }
+
+  // Read by publish_from_elsewhere, too; for this thread it is a plain variable.
+  void advance_to(position_type to) noexcept { position_ref{consumer_}.store(to, std::memory_order_release); }
+
+  void publish_to(position_type to) noexcept {
+    advance_word(to);
+    published_ = to;
+  }
+
+  void advance_word(position_type to) const noexcept {
+    auto const word = consumer_word();
+    auto seen = word.load(std::memory_order_relaxed);
+    while (distance(seen, to) > 0 && !word.compare_exchange_weak(seen, to, std::memory_order_seq_cst)) {
+    }
+  }
+
   ring_status look() noexcept {
     for (int discarded = 0; discarded < discards_at_once; ++discarded) {
       if (consumer_ == producer_) {
         if (regions_.size == 0) return ring_status::empty;
-        producer_ = producer_word().load(std::memory_order_acquire);
-        if (consumer_ == producer_) return ring_status::empty;
-        auto const ahead = producer_ - consumer_;
-        if (ahead > regions_.size || ahead % 8 != 0) return corrupt(ahead, regions_.size);
+        if (corruption_.available != 0) return ring_status::corrupt;
+        auto const producer = producer_word().load(std::memory_order_acquire);
+        if (consumer_ == producer) return ring_status::empty;
+        auto const ahead = producer - consumer_;
+        if (ahead > regions_.size || ahead % 8 != 0) return corrupt(ahead, regions_.size, producer);
+        producer_ = producer;
       }
       position_type const available = producer_ - consumer_;
       auto const* const at = regions_.data + (consumer_ & mask_);
@@ -126,32 +158,38 @@ class ring_reader {
       if ((header & busy_bit) != 0) return ring_status::busy;
       auto const length = header & ~discard_bit;
       position_type const step = (position_type{length} + header_size + 7) & ~position_type{7};
-      if (step > available) return corrupt(length, available);
+      if (step > available) return corrupt(length, available, producer_);
       if ((header & discard_bit) == 0) {
         head_ = {at + header_size, length, consumer_};
         next_ = consumer_ + step;
         return ring_status::ready;
       }
-      consumer_ += step;
-      if (consumer_ - published_ > publish_at_) publish();
+      advance_to(consumer_ + step);
+      if (consumer_ - published_ > publish_at_) hold_back();
     }
     return ring_status::busy;
   }
 
-  ring_status corrupt(std::uint64_t length, std::uint64_t available) noexcept {
+  // What was found stands until it is skipped, whatever the memory says by then: with nothing known to be ahead, `look`
+  // comes by the test of it first, and nobody walks on with a position that was refused.
+  ring_status corrupt(std::uint64_t length, std::uint64_t available, position_type producer) noexcept {
     corruption_ = {consumer_, length, available};
+    behind_corruption_ = (producer + 7) & ~position_type{7};
+    producer_ = consumer_;
     return ring_status::corrupt;
   }
 
   ring_regions regions_;
   position_type mask_ = 0;
   position_type publish_at_ = 0;
-  position_type consumer_ = 0;   // where we read
-  position_type published_ = 0;  // where the writer believes us to be
-  position_type producer_ = 0;   // the writer's position when we last asked
-  position_type next_ = 0;       // behind the head
+  alignas(8) position_type consumer_ = 0;  // where we read
+  position_type last_ = 0;                 // where the last record that was released began
+  position_type published_ = 0;            // where the writer believes us to be
+  position_type producer_ = 0;             // the writer's position when we last asked
+  position_type next_ = 0;                 // behind the head
   raw_record head_;
-  ring_corruption corruption_;
+  ring_corruption corruption_;  // of which `available` is 0 if there is none
+  position_type behind_corruption_ = 0;
 };
 
 }  // namespace tinybpf::detail

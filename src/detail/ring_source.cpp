@@ -1,0 +1,136 @@
+// From a map to a ring that can be read.
+#include "object_state.hpp"
+#include "report.hpp"
+#include "type_registry.hpp"
+
+#include <tinybpf/detail/ring_core.hpp>
+#include <tinybpf/map.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <utility>
+
+namespace tinybpf::detail {
+namespace {
+
+// Newer than the kernel headers of Debian 12.
+constexpr std::uint32_t flag_rb_overwrite = 1U << 19U;  // BPF_F_RB_OVERWRITE
+constexpr std::uint32_t flag_mmapable = 1U << 10U;      // BPF_F_MMAPABLE
+
+/// One CPU's counter in `<ring>_lost`, as tinybpf.bpf.h declares it.
+struct loss_slot {
+  std::uint64_t count;
+  std::uint64_t padding[7];
+};
+
+/// Unmaps when the last owner goes.
+std::shared_ptr<void> map_memory(int fd, std::size_t size, int protection, std::size_t offset) {
+  auto* const at = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+  if (at == MAP_FAILED) return nullptr;
+  return {at, [size](void* p) { munmap(p, size); }};  // a shared_ptr that cannot be made calls the deleter
+}
+
+bool counts_losses(map_core const& m) {
+  return m.type.load() == map_type::array && m.key_size == sizeof(std::uint32_t) && m.value_size == sizeof(loss_slot) &&
+         (bpf_map__map_flags(m.raw) & flag_mmapable) != 0;
+}
+
+loss_counter map_losses(map_core const& m) {
+  loss_counter counter;
+  // The BPF side uses one slot a CPU, so the others need not be read.
+  int const cpus = libbpf_num_possible_cpus();
+  std::size_t const slots = m.max_entries;
+  counter.count = cpus > 0 ? std::min(slots, static_cast<std::size_t>(cpus)) : slots;
+  counter.mapping = map_memory(m.fd, slots * sizeof(loss_slot), PROT_READ, 0);
+  counter.slots = counter.mapping.get();
+  return counter;
+}
+
+std::optional<loss_counter> find_losses(map_core const& ring) {
+  auto const wanted = ring.name + "_lost";
+  for (auto const& m : ring.owner->maps()) {
+    if (m.name != wanted || m.fd < 0 || !counts_losses(m)) continue;
+    auto counter = map_losses(m);
+    if (counter.slots != nullptr) return counter;
+  }
+  return std::nullopt;
+}
+
+/// The core of a map of a loaded object, or null and what is wrong.
+map_core* loaded(map const& m, std::string_view what, error_code& ec, diagnostics& details) {
+  begin(ec, details);
+  auto const& core = handle_access::core(m);
+  if (!core) {
+    report(ec, details, errc::closed, std::string{what} + " of no map");
+    return nullptr;
+  }
+  details.map = core->name;
+  return core->owner->usable(true, std::string{what} + " '" + core->name + "'", ec, details) ? core.get() : nullptr;
+}
+
+}  // namespace
+
+std::uint64_t loss_counter::sum() const noexcept {
+  auto const* const slot = static_cast<loss_slot const*>(slots);
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    total += std::atomic_ref{const_cast<std::uint64_t&>(slot[i].count)}.load(std::memory_order_relaxed);
+  return total;
+}
+
+loss_counter open_losses(map const& m, error_code& ec, diagnostics& details) {
+  auto const* const core = loaded(m, "loss counter", ec, details);
+  if (core == nullptr) return {};
+  if (!counts_losses(*core)) {
+    report(ec, details, errc::wrong_map_type, "map '" + core->name + "' is not a loss counter",
+           "declare it with TINYBPF_LOST_COUNTER of tinybpf.bpf.h");
+    return {};
+  }
+  auto counter = map_losses(*core);
+  if (counter.slots == nullptr) report(ec, details, last_errno(), "cannot map '" + core->name + "'");
+  return counter;
+}
+
+ring_source open_ring(map const& m, error_code& ec, diagnostics& details) {
+  ring_source source;
+  auto const* const core = loaded(m, "ring buffer", ec, details);
+  if (core == nullptr) return source;
+  if (core->type != map_type::ringbuf) {
+    report(ec, details, errc::wrong_map_type,
+           "map '" + core->name + "' is of type " + std::string{to_string(core->type.load())} + ", not ringbuf");
+    return source;
+  }
+  auto const what = "ring buffer '" + core->name + "'";
+  auto const info = m.info(ec, details);
+  if (ec) return source;
+  if ((info.flags & flag_rb_overwrite) != 0) {
+    report(ec, details, errc::not_supported,
+           what + " overwrites records that were not read (BPF_F_RB_OVERWRITE), which cannot be read as a stream");
+    return source;
+  }
+  auto const page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::size_t const size = info.max_entries;
+  auto const writable = map_memory(core->fd, page, PROT_READ | PROT_WRITE, 0);
+  auto const readable = writable ? map_memory(core->fd, page + 2 * size, PROT_READ, page) : nullptr;
+  if (!readable) {
+    report(ec, details, last_errno(), "cannot map " + what);
+    return source;
+  }
+  source.name = core->name;
+  source.map_id = info.id;
+  source.types = core->owner->types();
+  source.losses = find_losses(*core);
+  auto const* const second = static_cast<std::byte const*>(readable.get());
+  source.regions = {writable.get(), second, second + page, size};
+  source.mapping = std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(writable, readable);
+  source.descriptor.reset(fcntl(core->fd, F_DUPFD_CLOEXEC, 0));
+  if (source.descriptor.get() < 0) report(ec, details, last_errno(), "cannot duplicate the descriptor of " + what);
+  return source;
+}
+
+}  // namespace tinybpf::detail

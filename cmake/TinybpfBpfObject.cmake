@@ -205,7 +205,7 @@ function(tinybpf_add_bpf_object target)
       DEPENDS "${source}"
       DEPFILE "${part}.d"
       COMMENT "Building BPF object ${part}"
-      VERBATIM
+      COMMAND_EXPAND_LISTS VERBATIM
     )
     list(APPEND parts "${part}")
   endforeach()
@@ -216,7 +216,7 @@ function(tinybpf_add_bpf_object target)
       COMMAND "${bpftool}" gen object "${arg_OUTPUT}" ${parts}
       DEPENDS ${parts}
       COMMENT "Linking BPF object ${arg_OUTPUT}"
-      VERBATIM
+      COMMAND_EXPAND_LISTS VERBATIM
     )
   endif()
 

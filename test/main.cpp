@@ -1,6 +1,10 @@
 // The main() of every test program. Besides running the cases, it writes what became of each into the file that
 // TINYBPF_TEST_REPORT names, a line at a time, so that test/run_tests.sh can count cases even where a program dies
 // half-way: "started NAME", then "passed NAME" or "failed NAME"; "skipped NAME: REASON" stands alone.
+//
+// A case that leaks has failed: see leak_check.hpp.
+
+#include "leak_check.hpp"
 
 #include <boost/test/results_collector.hpp>
 #include <boost/test/tree/observer.hpp>
@@ -47,7 +51,14 @@ class report : public ut::test_observer {
   std::ofstream out_;
 };
 
+class leak_checks : public ut::test_observer {
+ private:
+  void test_start(ut::counter_t, ut::test_unit_id) override { test::check_every_case_for_leaks(); }
+};
+
 bool prepare() {
+  static leak_checks checks;
+  ut::framework::register_observer(checks);
   if (char const* file = std::getenv("TINYBPF_TEST_REPORT")) {
     static report reporter{file};
     ut::framework::register_observer(reporter);

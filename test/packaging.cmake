@@ -10,10 +10,10 @@ endfunction()
 load_cache("${BUILD}" READ_WITH_PREFIX "" CMAKE_HOME_DIRECTORY CMAKE_GENERATOR CMAKE_CXX_COMPILER CMAKE_BUILD_TYPE)
 set(like_build -G "${CMAKE_GENERATOR}" "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" "-DCMAKE_BUILD_TYPE=${CMAKE_BUILD_TYPE}")
 
-# From scratch, but for the objects of the shared library: what is tested is the outcome, and building it is slow.
-file(REMOVE_RECURSE "${WORK}/prefix" "${WORK}/consumer")
 set(find_tinybpf "")
 if(INSTALL)
+  # What an earlier run installed must not stand in for what is missing now. Only the library's objects are kept.
+  file(REMOVE_RECURSE "${WORK}/prefix" "${WORK}/consumer")
   if(SHARED)
     run("${CMAKE_COMMAND}" -S "${CMAKE_HOME_DIRECTORY}" -B "${WORK}/library" ${like_build} -DBUILD_SHARED_LIBS=ON
         -DTINYBPF_BUILD_TESTS=OFF -DTINYBPF_BUILD_EXAMPLES=OFF -DTINYBPF_BUILD_BENCHMARKS=OFF)

@@ -75,6 +75,11 @@ class error : public boost::system::system_error {
   /// Takes the code and the words beside it.
   error(error_code ec, diagnostics details);
 
+  // A move copies, so that an error that was moved from still has its text.
+  error(error const&) noexcept = default;
+  error& operator=(error const&) noexcept = default;
+  ~error() override = default;
+
   /// The code's message, then the diagnostics as text. Valid as long as a copy of the exception lives.
   [[nodiscard]] char const* what() const noexcept override;
 

@@ -1,12 +1,7 @@
-#include <tinybpf/version.hpp>
-
-#include <filesystem>
 #include <iostream>
+#include <tinybpf/tinybpf.hpp>
 
 int main() {
-  if (!std::filesystem::is_regular_file(CONSUMER_BPF_O)) {
-    std::cout << CONSUMER_BPF_O << " was not built\n";
-    return 1;
-  }
-  std::cout << "tinybpf " << to_string(tinybpf::version()) << '\n';
+  auto const object = tinybpf::object::open(CONSUMER_BPF_O);
+  std::cout << "tinybpf " << to_string(tinybpf::version()) << ", " << object.map("events").name() << '\n';
 }

@@ -1,5 +1,7 @@
-#include <tinybpf/version.hpp>
-
 #include <iostream>
+#include <tinybpf/tinybpf.hpp>
 
-int main() { std::cout << "tinybpf " << to_string(tinybpf::version()) << '\n'; }
+int main() {
+  tinybpf::object const closed;
+  std::cout << "tinybpf " << to_string(tinybpf::version()) << ", " << closed.programs().size() << " programs\n";
+}

@@ -46,8 +46,12 @@ void print(exec_event const& e, bool json) {
   auto const comm = tinybpf::to_string_view(e.comm);
   auto const file = tinybpf::to_string_view(e.filename);
   if (json)
-    std::cout << boost::json::value{{"time", wall_clock(e.time_ns)}, {"pid", e.pid},   {"ppid", e.ppid},
-                                    {"uid", e.uid},                  {"comm", comm}, {"filename", file}}
+    std::cout << boost::json::value{{"time", wall_clock(e.time_ns)},
+                                    {"pid", e.pid},
+                                    {"ppid", e.ppid},
+                                    {"uid", e.uid},
+                                    {"comm", comm},
+                                    {"filename", file}}
               << std::endl;
   else
     std::cout << wall_clock(e.time_ns) << ' ' << e.pid << ' ' << e.ppid << ' ' << e.uid << ' ' << comm << ' ' << file
@@ -81,7 +85,8 @@ asio::awaitable<void> snoop(std::uint64_t count, std::chrono::duration<double> d
 }
 
 int main(int argc, char** argv) try {
-  options::options_description known{"exec_snoop: one line for every program started: time, pid, ppid, uid, command, file"};
+  options::options_description known{
+      "exec_snoop: one line for every program started: time, pid, ppid, uid, command, file"};
   known.add_options()("help", "show this")("json", "one JSON object a line")(
       "count", options::value<std::uint64_t>()->default_value(UINT64_MAX, "unlimited"), "stop after so many events")(
       "duration", options::value<double>()->default_value(1e9, "unlimited"), "stop after so many seconds");
@@ -93,8 +98,8 @@ int main(int argc, char** argv) try {
   }
   asio::io_context io;
   asio::co_spawn(io,
-                 snoop(given["count"].as<std::uint64_t>(), std::chrono::duration<double>{given["duration"].as<double>()},
-                       given.count("json") != 0),
+                 snoop(given["count"].as<std::uint64_t>(),
+                       std::chrono::duration<double>{given["duration"].as<double>()}, given.count("json") != 0),
                  [](std::exception_ptr e) {
                    if (e) std::rethrow_exception(e);
                  });

@@ -59,12 +59,16 @@ static __always_inline void tinybpf_count_lost(void *counter)
 }
 
 /* Room for an event in the ring, or NULL, which is counted. Every reservation ends in a submit or a discard. */
-#define tinybpf_reserve(ring, size)                                   \
-	({                                                            \
-		void *tinybpf_room = bpf_ringbuf_reserve(&ring, size, 0); \
-		if (!tinybpf_room)                                    \
-			tinybpf_count_lost(&ring##_lost);             \
-		tinybpf_room;                                         \
+#define tinybpf_reserve(ring, size) tinybpf_reserve_in(&ring, ring, size)
+
+/* The same in a ring that was looked up, such as this CPU's in an array of ring buffers; losses count as `counted_as`'s,
+ * which TINYBPF_LOST_COUNTER declared. */
+#define tinybpf_reserve_in(ring_pointer, counted_as, size)                    \
+	({                                                                    \
+		void *tinybpf_room = bpf_ringbuf_reserve(ring_pointer, size, 0); \
+		if (!tinybpf_room)                                            \
+			tinybpf_count_lost(&counted_as##_lost);               \
+		tinybpf_room;                                                 \
 	})
 
 /* Hands the event over. */

@@ -135,7 +135,7 @@ class basic_ring_buffer {
   /// The executor. Errors: `errc::closed` on a buffer that was never opened or was moved from.
   [[nodiscard]] executor_type get_executor() const {
     if (!impl_) detail::throw_error(errc::closed, {});
-    return impl_->descriptor.get_executor();
+    return impl_->get_executor();
   }
 
   /// True from construction until `close()`.
@@ -146,9 +146,10 @@ class basic_ring_buffer {
   /// The first map's name; empty if there is none. Valid as long as the buffer.
   [[nodiscard]] std::string_view name() const noexcept { return impl_ ? impl_->name() : std::string_view{}; }
 
-  /// Adds a ring to the stream. One wait serves all rings, and reads take their records in turns. Naming E says that
-  /// all of this ring's records are E, which then needs no tag. May be called while a wait is pending. Errors: those of
-  /// the constructor, and EEXIST for a map that is in the stream already.
+  /// Adds a ring to the stream, or all rings of an array of ring buffers. One wait serves all rings, and reads take
+  /// their records in turns. Naming E says that all of this ring's records are E, which then needs no tag. May be
+  /// called while a wait is pending. Errors: those of the constructor, and EEXIST for a map that is in the stream
+  /// already.
   template <class E = void>
   void add(map const& m) {
     detail::or_throw([&](error_code& ec, diagnostics& details) { add<E>(m, ec, details); });
@@ -164,14 +165,15 @@ class basic_ring_buffer {
   void add(map const& m, error_code& ec, diagnostics& details) {
     ec.clear();
     if (!is_open()) return detail::refuse_closed("add", ec, &details);
-    auto source = detail::open_ring(m, ec, details);
+    auto sources = detail::open_rings(m, ec, details);
     if (ec) return;
     std::type_info const* type = nullptr;
     if constexpr (!std::is_void_v<E>) {
       static_assert(event<E>, "an event type is trivially copyable and default-constructible");
       type = &typeid(E);
     }
-    impl_->add_ring(std::move(source), type, ec, details);
+    for (auto& s : sources)
+      if (!ec) impl_->add_ring(std::move(s), type, ec, details);
   }
   /// @overload Over memory that a test or another transport provides.
   void add(detail::ring_source source, std::type_info const* type = nullptr) {

@@ -86,8 +86,19 @@ void ring_core::set_policy(wakeup_policy policy) {
 void ring_core::close() noexcept {
   if (closed_) return;
   closed_ = true;
+  if (forked()) return;
   drop_view();
-  if (getpid() == owner_) publish();
+  publish();
+}
+
+bool ring_core::forked() const noexcept { return getpid() != owner_; }
+
+void ring_core::end_lease() noexcept {
+  leased_ = false;
+  if (!closed_)
+    read_something();
+  else if (!forked())
+    publish();
 }
 
 void ring_core::publish() noexcept {

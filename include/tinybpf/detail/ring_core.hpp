@@ -54,9 +54,10 @@ struct ring_source {
   std::optional<loss_counter> losses;    ///< Nothing if losses are not counted.
 };
 
-/// Maps a ring buffer map and finds what belongs to it. Errors: `errc::closed`, `errc::not_loaded`,
-/// `errc::wrong_map_type`, `errc::not_supported` for a ring that overwrites unread records, or the kernel's.
-ring_source open_ring(map const& m, error_code& ec, diagnostics& details);
+/// Maps a ring buffer, or all that an array of ring buffers holds, and finds what belongs to them. Errors:
+/// `errc::closed`, `errc::not_loaded`, `errc::wrong_map_type`, `errc::not_supported` for a ring that overwrites unread
+/// records, or the kernel's.
+std::vector<ring_source> open_rings(map const& m, error_code& ec, diagnostics& details);
 
 /// Maps a `<ring>_lost` map. Errors: `errc::wrong_map_type` if it is not as tinybpf.bpf.h declares it, and the like.
 loss_counter open_losses(map const& m, error_code& ec, diagnostics& details);
@@ -117,6 +118,8 @@ class ring_core {
 
   /// Publishes and refuses everything from now on.
   void close() noexcept;
+  /// True in a child that was forked since: it shares the pages and must leave them alone.
+  [[nodiscard]] bool forked() const noexcept;
 
   /// Hands everything that was read back to the kernel.
   void publish() noexcept;
@@ -215,10 +218,7 @@ class ring_core {
   }
 
   void lease() noexcept { leased_ = true; }
-  void end_lease() noexcept {
-    leased_ = false;
-    read_something();
-  }
+  void end_lease() noexcept;
 
   /// To be called after reads: what was read and not yet handed back will be, even if the user never comes back.
   virtual void read_something() noexcept {}
@@ -293,7 +293,7 @@ class ring_core {
   wakeup_rule rule_{{}, 0};
   std::vector<std::type_info const*> checked_;
   std::uint64_t losses_told_ = 0;
-  int owner_;  // the process that may publish: a forked child shares the pages
+  int owner_;  // the process
 };
 
 /// Refuses an operation on a buffer that is no more.

@@ -26,23 +26,30 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
  public:
   using timer_type =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
+  using descriptor_type = asio::posix::basic_stream_descriptor<Executor>;
 
-  explicit ring_impl(Executor const& ex) : descriptor{ex}, pause{ex}, publisher_{ex} {}
+  explicit ring_impl(Executor const& ex)
+      : pause{ex}, descriptor_{std::make_unique<descriptor_type>(ex)}, publisher_{ex} {}
 
-  // The descriptor is only lent to Asio: ring_core closes it.
-  ~ring_impl() override { take_descriptor(); }
+  ~ring_impl() override { give_up_descriptor(); }
+
+  [[nodiscard]] Executor get_executor() noexcept { return pause.get_executor(); }
+  [[nodiscard]] descriptor_type& descriptor() noexcept { return *descriptor_; }
 
   void add_ring(ring_source&& source, std::type_info const* type, error_code& ec, diagnostics& details) {
     add(std::move(source), type, ec, details);
-    if (ec || native_handle() == watched_) return look_again();
-    take_descriptor();
-    static_cast<void>(descriptor.assign(native_handle(), ec));
-    if (!ec) watched_ = native_handle();
-    again_ = waiting.load(std::memory_order_relaxed);
+    if (ec) return;
+    if (native_handle() != watched_) {
+      take_descriptor();
+      static_cast<void>(descriptor_->assign(native_handle(), ec));
+      if (!ec) watched_ = native_handle();
+    }
+    look_again();
   }
 
   void close() noexcept {
     ring_core::close();
+    if (forked()) return;
     cancel();
     cancel_timer(publisher_);
     take_descriptor();
@@ -70,7 +77,6 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
     if (!publisher_armed_.load(std::memory_order_relaxed)) publish_later();
   }
 
-  asio::posix::basic_stream_descriptor<Executor> descriptor;
   timer_type pause;
 
  private:
@@ -85,21 +91,32 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
 
   void interrupt() noexcept {
     error_code ignored;
-    static_cast<void>(descriptor.cancel(ignored));
+    static_cast<void>(descriptor_->cancel(ignored));
     cancel_timer(pause);
   }
 
+  // The descriptor is only lent to Asio: ring_core closes it.
   void take_descriptor() noexcept {
     watched_ = -1;
     try {
-      if (descriptor.is_open()) static_cast<void>(descriptor.release());
+      if (descriptor_->is_open()) static_cast<void>(descriptor_->release());
     } catch (...) {  // as above
     }
+  }
+
+  // A forked child shares its parent's epoll descriptor: taking ours out of it would deafen the parent. So the child
+  // leaks it.
+  void give_up_descriptor() noexcept {
+    if (forked())
+      static_cast<void>(descriptor_.release());
+    else
+      take_descriptor();
   }
 
   // One timer for all that is read within its time, so that it costs nothing per record. Its handler runs on the
   // buffer's executor, which may be another thread than the reader's: it touches nothing but what is made for that.
   void publish_later() noexcept {
+    if (forked()) return;
     try {
       publisher_armed_.store(true, std::memory_order_relaxed);
       publisher_.expires_after(publish_within);
@@ -114,6 +131,7 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
     }
   }
 
+  std::unique_ptr<descriptor_type> descriptor_;
   timer_type publisher_;
   std::atomic<bool> publisher_armed_{false};
   bool again_ = false;
@@ -193,9 +211,10 @@ class ring_operation {
 
   template <class Self>
   void wait(Self& self) {
+    if (!impl_->descriptor().is_open()) return sleep(self, until_a_ring_is_added);
     step_ = step::waiting;
     auto* const impl = impl_.get();
-    impl->descriptor.async_wait(asio::posix::descriptor_base::wait_read, std::move(self));
+    impl->descriptor().async_wait(asio::posix::descriptor_base::wait_read, std::move(self));
   }
 
   // The descriptor is readable as long as the head is reserved, so waiting on it would spin.
@@ -232,6 +251,7 @@ class ring_operation {
     return std::move(impl_);
   }
 
+  static constexpr std::chrono::hours until_a_ring_is_added{24 * 365};
   static constexpr std::chrono::microseconds shortest_pause{20};
   static constexpr std::chrono::microseconds longest_pause{1000};
 
@@ -251,7 +271,7 @@ auto start_ring_operation(std::shared_ptr<ring_impl<Executor>> impl, Finish fini
         auto* const raw = target.get();
         ring_operation<Executor, Finish> operation{std::move(target), std::move(end)};
         if (raw != nullptr)
-          asio::async_compose<handler_type, Signature>(std::move(operation), handler, raw->descriptor);
+          asio::async_compose<handler_type, Signature>(std::move(operation), handler, raw->get_executor());
         else
           asio::async_compose<handler_type, Signature>(std::move(operation), handler);
       },

@@ -70,10 +70,9 @@ class ring_reader {
   /// After `corrupt`: what was found, and the step behind it. The length of a corrupt record is not known, so
   /// everything written so far is given up; the bytes are in `available`.
   ring_corruption skip_corrupt() noexcept {
-    auto const found = corruption_;
-    advance_to((producer_ + 7) & ~position_type{7});
+    advance_to(behind_corruption_);
     last_ = producer_ = consumer_;
-    return found;
+    return std::exchange(corruption_, {});
   }
 
   /// Hands everything released back to the writer.

@@ -17,9 +17,12 @@ namespace test {
 /// Which program of calls.bpf.c counts where.
 enum class counter : std::uint32_t { on_getpgid, on_raw_enter, on_btf_enter, on_tracepoint, on_raw };
 
-/// The call that the programs count, n times.
+/// The argument by which the programs know the calls that they count.
+inline constexpr int mark = 0x5eed0b9f;
+
+/// Makes such a call, n times.
 inline void call(int n = 1) {
-  for (int i = 0; i < n; ++i) syscall(SYS_getpgid, 0x5eed0b9f);
+  for (int i = 0; i < n; ++i) syscall(SYS_getpgid, mark);
 }
 
 /// How many calls the program has seen.

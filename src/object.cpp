@@ -31,6 +31,11 @@ bool readable_object_file(std::filesystem::path const& file, error_code& ec, dia
     report(ec, details, detail::from_libbpf(EISDIR), "cannot open " + text, "give the path of a compiled BPF object");
     return false;
   }
+  if (!std::filesystem::is_regular_file(status)) {  // opening a FIFO would wait for its writer
+    report(ec, details, errc::invalid_object, text + " is not a regular file",
+           "give the path of a compiled BPF object");
+    return false;
+  }
   errno = 0;
   std::ifstream in{file, std::ios::binary};
   char magic[4] = {};

@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/system/error_code.hpp>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -14,13 +15,17 @@
 #include <cstddef>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace test {
 
@@ -65,6 +70,19 @@ template <class T>
 std::span<std::byte> writable_bytes_of(T& value) {
   return std::as_writable_bytes(std::span{&value, 1});
 }
+
+/// An errno as the library reports it.
+inline boost::system::error_code kernel_error(int err) { return {err, boost::system::system_category()}; }
+
+inline std::vector<std::byte> contents_of(std::filesystem::path const& file) {
+  std::ifstream in{file, std::ios::binary};
+  in.exceptions(std::ios::badbit | std::ios::failbit);
+  std::vector<std::byte> all(std::filesystem::file_size(file));
+  in.read(reinterpret_cast<char*>(all.data()), static_cast<std::streamsize>(all.size()));
+  return all;
+}
+
+inline bool contains(std::string_view text, std::string_view what) { return text.find(what) != text.npos; }
 
 inline int checked(int result, char const* call) {
   if (result < 0) throw std::system_error{errno, std::generic_category(), call};

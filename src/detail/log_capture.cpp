@@ -13,7 +13,11 @@ namespace tinybpf::detail {
 namespace {
 
 thread_local log_capture* current = nullptr;
+thread_local bool chaining = false;
 std::atomic<libbpf_print_fn_t> previous{nullptr};
+
+std::mutex installing;
+unsigned captures = 0;  // of all threads
 
 }  // namespace
 
@@ -22,7 +26,12 @@ struct log_sink {
     auto* const capture = current;
     if (capture == nullptr) {
       auto const chained = previous.load(std::memory_order_acquire);
-      return chained != nullptr ? chained(level, format, args) : 0;
+      // Whoever set a callback during a capture got ours as the one before, and may pass the text back to us.
+      if (chained == nullptr || chaining) return 0;
+      chaining = true;
+      int const length = chained(level, format, args);
+      chaining = false;
+      return length;
     }
     if (level == LIBBPF_DEBUG) return 0;
     va_list measured;
@@ -41,12 +50,19 @@ struct log_sink {
     return length;
   }
 
-  // Called for each capture, because the user may have set a callback of their own in between: it is chained, not lost.
+  // Ours is libbpf's callback only while there is a capture: between them the user may set and restore their own.
   static void install() {
-    static std::mutex mutex;
-    std::lock_guard const lock{mutex};
+    std::lock_guard const lock{installing};
+    ++captures;
     auto const found = libbpf_set_print(&print);
     if (found != &print) previous.store(found, std::memory_order_release);
+  }
+
+  static void uninstall() {
+    std::lock_guard const lock{installing};
+    if (--captures != 0) return;
+    auto const found = libbpf_set_print(previous.load(std::memory_order_acquire));
+    if (found != &print) libbpf_set_print(found);  // set during the capture: theirs, to stay
   }
 };
 
@@ -55,7 +71,10 @@ log_capture::log_capture() : outer_{current} {
   current = this;
 }
 
-log_capture::~log_capture() { current = outer_; }
+log_capture::~log_capture() {
+  current = outer_;
+  log_sink::uninstall();
+}
 
 std::string log_capture::take() {
   while (!text_.empty() && text_.back() == '\n') text_.pop_back();

@@ -1,0 +1,191 @@
+// How fast each reader empties a ring that was filled before, with nobody writing meanwhile.
+#include "readers.hpp"
+#include "rows.hpp"
+
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <stdexcept>
+
+namespace bench {
+namespace {
+
+using concrete_executor = asio::io_context::executor_type;
+
+/// Reads `events` and gives the time that took. Making the reader is not counted.
+using drain = std::uint64_t (*)(tinybpf::map const&, std::uint64_t events, tally&);
+
+std::uint64_t by_libbpf(tinybpf::map const& m, std::uint64_t events, tally& t) {
+  auto const ring = open_libbpf(m, t);
+  auto const begin = now_ns();
+  while (t.events < events) ring_buffer__consume(ring.get());
+  return now_ns() - begin;
+}
+
+std::uint64_t by_try_next(tinybpf::map const& m, std::uint64_t, tally& t) {
+  asio::io_context context;
+  tinybpf::ring_buffer ring{context.get_executor(), m};
+  auto const begin = now_ns();
+  while (auto const e = ring.try_next<bench_event>()) t(*e);
+  return now_ns() - begin;
+}
+
+std::uint64_t by_typed_try_next(tinybpf::map const& m, std::uint64_t, tally& t) {
+  asio::io_context context;
+  tinybpf::ring_buffer ring{context.get_executor(), m};
+  auto typed = ring.typed<bench_event>();
+  auto const begin = now_ns();
+  while (auto const e = typed.try_next()) t(*e);
+  return now_ns() - begin;
+}
+
+/// Runs a coroutine that reads from a ring, both on Executor.
+template <class Executor, class Read>
+std::uint64_t in_coroutine(tinybpf::map const& m, Read read) {
+  asio::io_context context{1};
+  tinybpf::basic_ring_buffer<Executor> ring{context.get_executor(), m};
+  std::uint64_t elapsed = 0;
+  asio::co_spawn(
+      Executor{context.get_executor()},
+      [&]() -> asio::awaitable<void, Executor> {
+        auto const begin = now_ns();
+        co_await read(ring);
+        elapsed = now_ns() - begin;
+      },
+      [](std::exception_ptr const& failed) {
+        if (failed) std::rethrow_exception(failed);
+      });
+  context.run();
+  return elapsed;
+}
+
+template <class Executor>
+std::uint64_t by_next(tinybpf::map const& m, std::uint64_t events, tally& t) {
+  return in_coroutine<Executor>(m, [&](tinybpf::basic_ring_buffer<Executor>& ring) -> asio::awaitable<void, Executor> {
+    while (t.events < events) {
+      auto const e = co_await ring.template next<bench_event, Executor>();
+      t(e);
+    }
+  });
+}
+
+template <class Executor, std::size_t Budget>
+std::uint64_t by_read_some(tinybpf::map const& m, std::uint64_t events, tally& t) {
+  return in_coroutine<Executor>(m, [&](tinybpf::basic_ring_buffer<Executor>& ring) -> asio::awaitable<void, Executor> {
+    while (t.events < events)
+      for (bench_event const& e : co_await ring.template read_some<bench_event, Executor>(Budget)) t(e);
+  });
+}
+
+struct reader {
+  char const* name;
+  drain run;
+  bar_kind kind;
+  double bar;
+};
+
+constexpr std::array readers{
+    reader{"libbpf ring_buffer__consume, again", by_libbpf, bar_kind::none, 0},
+    reader{"read_some(512)", by_read_some<asio::any_io_executor, 512>, bar_kind::at_most, 0.95},
+    reader{"try_next", by_try_next, bar_kind::at_most, 0.9},
+    reader{"typed view, try_next", by_typed_try_next, bar_kind::none, 0},
+    reader{"co_await next(), any_io_executor", by_next<asio::any_io_executor>, bar_kind::at_most, 6},
+    reader{"co_await next(), io_context's executor", by_next<concrete_executor>, bar_kind::none, 0},
+};
+constexpr std::size_t friendly = 4;  // the row of next() that is also held against the producer
+
+double drain_on(workload const& w, drain run, std::uint64_t events) {
+  tally t;
+  std::uint64_t elapsed = 0;
+  run_on(cpus().consumer, [&] { elapsed = run(w.ring(), events, t); });
+  expect_equal(t.events, events, "a drain");
+  expect_equal(t.sum, events * (events - 1) / 2, "the sum of a drain");
+  expect_equal(w.empty(), 0, "left by a drain");
+  return static_cast<double>(elapsed) / static_cast<double>(events);
+}
+
+double fill_on(workload const& w, std::uint64_t events) {
+  std::uint64_t elapsed = 0;
+  run_on(cpus().producer, [&] { elapsed = w.produce(events); });
+  return static_cast<double>(elapsed) / static_cast<double>(events);
+}
+
+}  // namespace
+
+std::vector<row> drain_rows(workload& w, sizes const& n) {
+  std::string const group = "Draining a filled ring";
+  std::vector<double> libbpf;
+  std::vector<double> producing;
+  std::array<std::vector<double>, readers.size()> ours;
+
+  std::vector<std::function<void()>> variants{[&] {
+    producing.push_back(fill_on(w, n.drained));
+    libbpf.push_back(drain_on(w, by_libbpf, n.drained));
+  }};
+  for (std::size_t i = 0; i < readers.size(); ++i)
+    variants.emplace_back([&, i] {
+      fill_on(w, n.drained);
+      ours[i].push_back(drain_on(w, readers[i].run, n.drained));
+    });
+  interleave(n.repetitions, variants);
+
+  std::vector<row> rows;
+  for (std::size_t i = 0; i < readers.size(); ++i)
+    rows.push_back(compare(group, readers[i].name, "ns/event", ours[i], "libbpf ring_buffer__consume", libbpf,
+                           readers[i].kind, readers[i].bar));
+  rows.push_back(compare(group, readers[friendly].name, "ns/event", ours[friendly], "the kernel producing one",
+                         producing, bar_kind::at_most, 1));
+  return rows;
+}
+
+void drain_once(workload& w, std::size_t reader, std::uint64_t events) {
+  fill_on(w, events);
+  drain_on(w, readers.at(reader).run, events);
+}
+
+namespace {
+
+bool run_quietly(std::string const& command) {
+  auto const status = std::system((command + " >/dev/null 2>&1").c_str());
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/// All instructions of a process that drains so many events.
+double instructions_of(std::string const& program, std::size_t reader, std::uint64_t events) {
+  auto const out = "/tmp/ring_bench_cachegrind." + std::to_string(getpid());
+  auto const command = "valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=" + out + " '" + program +
+                       "' --drain-once " + std::to_string(reader) + " --events " + std::to_string(events);
+  if (!run_quietly(command)) throw std::runtime_error{"failed: " + command};
+  std::ifstream file{out};
+  std::string const wanted = "summary: ";
+  double instructions = 0;
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(wanted)) instructions = std::stod(line.substr(wanted.size()));
+  std::remove(out.c_str());
+  return instructions;
+}
+
+}  // namespace
+
+std::vector<row> instruction_rows(std::string const& program) {
+  if (!run_quietly("valgrind --version")) {
+    std::cerr << "valgrind is not installed: instructions are not counted\n";
+    return {};
+  }
+  constexpr std::uint64_t few = 20'000;
+  constexpr std::uint64_t many = 120'000;
+  std::array<std::vector<double>, readers.size()> counts;
+  // What a process does besides draining is the same for both numbers of events.
+  for (std::size_t i = 0; i < readers.size(); ++i)
+    counts[i] = {(instructions_of(program, i, many) - instructions_of(program, i, few)) / double{many - few}};
+  std::vector<row> rows;
+  for (std::size_t i = 1; i < readers.size(); ++i)
+    rows.push_back(compare("Draining a filled ring, instructions (cachegrind)", readers[i].name, "per event", counts[i],
+                           "libbpf ring_buffer__consume", counts[0], readers[i].kind, readers[i].bar));
+  return rows;
+}
+
+}  // namespace bench

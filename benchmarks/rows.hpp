@@ -1,0 +1,28 @@
+// The groups of rows, each in a file of its own.
+#pragma once
+
+#include "report.hpp"
+#include "workload.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+/// Reading a ring that is full, with nobody writing.
+std::vector<row> drain_rows(workload& w, sizes const& n);
+/// The same in instructions per event, which do not depend on who else uses the machine. Runs `program`, which is this
+/// one, under cachegrind. No rows without valgrind.
+std::vector<row> instruction_rows(std::string const& program);
+/// What runs there: one reader of drain_rows, once. `reader` is an index.
+void drain_once(workload& w, std::size_t reader, std::uint64_t events);
+
+/// A producer that never pauses, and a ring among many that are idle.
+std::vector<row> saturation_rows(workload& w, sizes const& n);
+std::vector<row> idle_ring_rows(workload& w, sizes const& n);
+
+/// What a traced program pays, and how late its events are.
+std::vector<row> tracing_rows(workload& w, sizes const& n);
+
+}  // namespace bench

@@ -1,0 +1,126 @@
+// What is measured on: the BPF object, its producers, and where threads run.
+#pragma once
+
+#include <tinybpf/link.hpp>
+#include <tinybpf/object.hpp>
+#include <tinybpf/ring_buffer.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/describe/class.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <functional>
+#include <vector>
+
+/// 40 bytes, 48 in the ring.
+struct bench_event {
+  std::uint64_t time_ns;
+  std::uint64_t sequence;
+  std::uint64_t payload[3];
+};
+BOOST_DESCRIBE_STRUCT(bench_event, (), (time_ns, sequence, payload))
+
+namespace bench {
+
+namespace asio = boost::asio;
+
+/// How much is done. A stretch that nobody reads must fit the ring, which holds 1,398,101 events.
+struct sizes {
+  std::size_t repetitions = 15;
+  std::uint64_t drained = 1'000'000;
+  std::uint64_t stretch = 1'000'000;  ///< Records of one run of the producer.
+  std::uint64_t stretches = 4;        ///< Runs in a row of the saturating producer.
+  std::uint64_t tight_calls = 200'000;
+  std::uint64_t paced_calls = 10'000;  ///< One per 20 us.
+  std::uint64_t sparse_calls = 300;    ///< One per ms.
+  std::size_t idle_rings = 1000;
+};
+
+/// As little as shows that everything runs. All of it fits the ring, so nothing may be lost however slow the machine.
+inline constexpr sizes quick{2, 50'000, 50'000, 2, 10'000, 500, 20, 20};
+
+/// The first two CPUs that this process may use: producers run on one, readers on the other.
+struct cpu_pair {
+  int producer;
+  int consumer;
+};
+cpu_pair cpus();
+
+/// Runs `f` on a thread of its own, pinned, and waits for it. Rethrows.
+void run_on(int cpu, std::function<void()> const& f);
+
+/// Pins the calling thread.
+void pin(int cpu);
+
+inline std::uint64_t nanoseconds(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
+}
+/// The clock that BPF programs stamp events with.
+inline std::uint64_t now_ns() { return nanoseconds(CLOCK_MONOTONIC); }
+inline std::uint64_t thread_cpu_ns() { return nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
+
+/// What every reader does with an event: a field is used, and the events are counted.
+struct tally {
+  std::uint64_t events = 0;
+  std::uint64_t sum = 0;
+
+  void operator()(bench_event const& e) noexcept {
+    ++events;
+    sum += e.sequence;
+  }
+};
+
+/// Likewise where the delay from the BPF program to the reader is asked for.
+struct stopwatch {
+  std::uint64_t events = 0;
+  std::vector<double> delays_ns;
+
+  void operator()(bench_event const& e) {
+    ++events;
+    delays_ns.push_back(static_cast<double>(now_ns() - e.time_ns));
+  }
+};
+
+/// The loaded object.
+class workload {
+ public:
+  workload();
+
+  [[nodiscard]] tinybpf::map const& ring() const noexcept { return ring_; }
+  /// Events that found no room, since the object was loaded.
+  [[nodiscard]] std::uint64_t lost() const { return counter_.lost().value(); }
+
+  /// Makes `count` records, on the calling thread; gives the time that took.
+  std::uint64_t produce(std::uint64_t count) const;
+
+  /// From now on `getpgid` gives a record, if it is called by this thread.
+  void trace_this_thread();
+
+  /// Reads away what is in the ring; gives the number of events.
+  std::uint64_t empty() const;
+
+ private:
+  std::uint64_t run(std::string_view program, void* args, std::uint32_t size) const;
+
+  tinybpf::object object_;
+  tinybpf::map ring_;
+  asio::io_context context_;
+  tinybpf::ring_buffer counter_;
+  tinybpf::link link_;
+};
+
+/// Fails the run: what arrived is not what was sent.
+void expect_equal(std::uint64_t actual, std::uint64_t expected, char const* what);
+
+/// Runs all variants once in each repetition, beginning with another one each time, so that none has a better place.
+inline void interleave(std::size_t repetitions, std::vector<std::function<void()>> const& variants) {
+  for (std::size_t r = 0; r < repetitions; ++r)
+    for (std::size_t i = 0; i < variants.size(); ++i) variants[(r + i) % variants.size()]();
+}
+
+}  // namespace bench

@@ -216,7 +216,7 @@ function(tinybpf_add_bpf_object target)
       COMMAND "${bpftool}" gen object "${arg_OUTPUT}" ${parts}
       DEPENDS ${parts}
       COMMENT "Linking BPF object ${arg_OUTPUT}"
-      COMMAND_EXPAND_LISTS VERBATIM
+      VERBATIM
     )
   endif()
 

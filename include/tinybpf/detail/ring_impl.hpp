@@ -65,7 +65,7 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
   /// Lets what is pending look at the rings once more.
   void look_again() noexcept {
     look_everywhere();
-    if (!waiting.load(std::memory_order_relaxed)) return;
+    if (!waiting()) return;
     again_ = true;
     interrupt();
   }
@@ -179,7 +179,7 @@ class ring_operation {
     if (!impl_) return refuse_closed(finish_.name, refused_, finish_.details);
     if (auto const why = impl_->begin_read(); why != errc{})
       return impl_->refuse(why, finish_.name, refused_, finish_.details);
-    if (finish_.begin(*impl_, refused_)) impl_->waiting.store(true, std::memory_order_release);
+    if (finish_.begin(*impl_, refused_)) impl_->set_waiting(true);
   }
 
   // Nothing completes inside its initiation: a loop of such operations would overflow the stack, and starve the others.
@@ -247,7 +247,7 @@ class ring_operation {
   }
 
   std::shared_ptr<ring_impl<Executor>> finished() {
-    impl_->waiting.store(false, std::memory_order_release);
+    impl_->set_waiting(false);
     return std::move(impl_);
   }
 

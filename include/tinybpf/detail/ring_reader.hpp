@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace tinybpf::detail {
 
@@ -68,10 +69,8 @@ class ring_reader {
   /// After `corrupt`: what was found, and the step behind it. The length of a corrupt record is not known, so
   /// everything written so far is given up; the bytes are in `available`.
   ring_corruption skip_corrupt() noexcept {
-    auto const found = corruption_;
-    consumer_ = (producer_ + 7) & ~position_type{7};
-    producer_ = consumer_;
-    return found;
+    consumer_ = producer_ = behind_corruption_;
+    return std::exchange(corruption_, {});
   }
 
   /// Hands everything released back to the writer.
@@ -115,10 +114,12 @@ class ring_reader {
     for (int discarded = 0; discarded < discards_at_once; ++discarded) {
       if (consumer_ == producer_) {
         if (regions_.size == 0) return ring_status::empty;
-        producer_ = producer_word().load(std::memory_order_acquire);
-        if (consumer_ == producer_) return ring_status::empty;
-        auto const ahead = producer_ - consumer_;
-        if (ahead > regions_.size || ahead % 8 != 0) return corrupt(ahead, regions_.size);
+        if (corruption_.available != 0) return ring_status::corrupt;
+        auto const producer = producer_word().load(std::memory_order_acquire);
+        if (consumer_ == producer) return ring_status::empty;
+        auto const ahead = producer - consumer_;
+        if (ahead > regions_.size || ahead % 8 != 0) return corrupt(ahead, regions_.size, producer);
+        producer_ = producer;
       }
       position_type const available = producer_ - consumer_;
       auto const* const at = regions_.data + (consumer_ & mask_);
@@ -126,7 +127,7 @@ class ring_reader {
       if ((header & busy_bit) != 0) return ring_status::busy;
       auto const length = header & ~discard_bit;
       position_type const step = (position_type{length} + header_size + 7) & ~position_type{7};
-      if (step > available) return corrupt(length, available);
+      if (step > available) return corrupt(length, available, producer_);
       if ((header & discard_bit) == 0) {
         head_ = {at + header_size, length, consumer_};
         next_ = consumer_ + step;
@@ -138,20 +139,25 @@ class ring_reader {
     return ring_status::busy;
   }
 
-  ring_status corrupt(std::uint64_t length, std::uint64_t available) noexcept {
+  // What was found stands until it is skipped, whatever the memory says by then: with nothing known to be ahead, `look`
+  // comes by the test of it first, and nobody walks on with a position that was refused.
+  ring_status corrupt(std::uint64_t length, std::uint64_t available, position_type producer) noexcept {
     corruption_ = {consumer_, length, available};
+    behind_corruption_ = (producer + 7) & ~position_type{7};
+    producer_ = consumer_;
     return ring_status::corrupt;
   }
 
   ring_regions regions_;
   position_type mask_ = 0;
   position_type publish_at_ = 0;
-  position_type consumer_ = 0;   // where we read
-  position_type published_ = 0;  // where the writer believes us to be
-  position_type producer_ = 0;   // the writer's position when we last asked
-  position_type next_ = 0;       // behind the head
+  position_type consumer_ = 0;           // where we read
+  position_type published_ = 0;          // where the writer believes us to be
+  position_type producer_ = 0;           // the writer's position when we last asked
+  position_type next_ = 0;               // behind the head
+  position_type behind_corruption_ = 0;  // where to go on
   raw_record head_;
-  ring_corruption corruption_;
+  ring_corruption corruption_;  // not yet skipped; `available` is 0 if there is none
 };
 
 }  // namespace tinybpf::detail

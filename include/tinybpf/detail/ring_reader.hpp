@@ -83,10 +83,13 @@ class ring_reader {
   }
 
   /// After `corrupt`: what was found, and the step behind it. The length of a corrupt record is not known, so
-  /// everything written so far is given up; the bytes are in `available`.
+  /// everything written so far is given up, and handed back at once; the bytes are in `available`.
   ring_corruption skip_corrupt() noexcept {
     advance_to(behind_corruption_);
     last_ = producer_ = consumer_;
+    head_.position = consumer_ - 1;  // the way may lead back to where a record was seen before
+    consumer_word().store(consumer_, std::memory_order_release);
+    published_ = consumer_;
     return std::exchange(corruption_, {});
   }
 
@@ -153,12 +156,12 @@ class ring_reader {
   ring_regions regions_;
   position_type mask_ = 0;
   position_type publish_at_ = 0;
-  alignas(8) position_type consumer_ = 0;  // where we read
-  position_type last_ = 0;                 // where the last record that was released began
-  position_type published_ = 0;            // where the writer believes us to be
-  position_type producer_ = 0;             // the writer's position when we last asked
-  raw_record head_;                        // what peek() found, if it begins where we read
-  ring_corruption corruption_;             // of which `available` is 0 if there is none
+  alignas(8) position_type consumer_ = 0;           // where we read
+  position_type last_ = 0;                          // where the last record that was released began
+  position_type published_ = 0;                     // where the writer believes us to be
+  position_type producer_ = 0;                      // the writer's position when we last asked
+  raw_record head_{nullptr, 0, ~std::uint64_t{0}};  // what peek() found, if it begins where we read
+  ring_corruption corruption_;                      // of which `available` is 0 if there is none
   position_type behind_corruption_ = 0;
 };
 

@@ -267,7 +267,8 @@ class ring_core {
   void report_bad(std::span<type_shape const> expected, bool unknown, error_code& ec, diagnostics* details);
 
   static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
-  static constexpr std::uint64_t quantum = 64;  // records of one ring before another has its turn
+  static constexpr std::uint64_t quantum = 64;      // records of one ring before another has its turn
+  static constexpr std::uint64_t ask_every = 1024;  // records before idle rings are asked whether they still are
 
   ring_state none_;  // what is current while there is no ring
   ring_state* current_ = &none_;
@@ -286,6 +287,7 @@ class ring_core {
   std::vector<std::unique_ptr<ring_state>> rings_;
   std::vector<ring_state*> active_;  // with several rings: those that may have something
   std::size_t turn_ = 0;             // index into active_
+  std::uint64_t ask_at_ = 0;         // the count of records at which to ask the idle rings
   owned_descriptor epoll_;           // with several rings: over all of them
   std::optional<time_order> order_;
   std::uint64_t ordered_until_ = 0;  // records up to this time may be given out

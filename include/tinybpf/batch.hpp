@@ -120,7 +120,8 @@ class batch {
 
   void end_lease() noexcept {
     if (!core_) return;
-    if (ready_ && seen_) release();
+    if (ready_ && seen_ && !core_->forked()) release();
+    if (losses_) core_->keep_losses(*losses_);
     ready_ = false;
     core_->end_lease();
     core_.reset();

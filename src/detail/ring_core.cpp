@@ -67,6 +67,9 @@ void ring_core::add(ring_source&& source, std::type_info const* type, error_code
     current_ = rings_.front().get();
   else
     rotate_at_ = records_;
+  // What fits the objects so far says nothing about this one's.
+  checked_.clear();
+  last_checked_ = nullptr;
   set_policy(policy());
   look_everywhere();
 }
@@ -128,6 +131,7 @@ void ring_core::look_everywhere() noexcept {
 
 void ring_core::begin_turn() noexcept {
   turn_began_ = records_;
+  loss_check_due_ = true;  // also for a reader who never catches up
   if (epoll_.get() >= 0) find_active();
 }
 

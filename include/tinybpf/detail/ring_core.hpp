@@ -190,8 +190,13 @@ class ring_core {
     return value;
   }
 
-  /// Losses that the stream did not tell of yet; asked once after each time the stream ran dry.
+  /// Losses that the stream did not tell of yet; asked once a turn, and after each time the stream ran dry.
   std::optional<tinybpf::lost> new_losses() noexcept { return loss_check_due_ ? find_losses() : std::nullopt; }
+  /// Takes losses back that were not told after all.
+  void keep_losses(tinybpf::lost losses) noexcept {
+    losses_told_ -= losses.count;
+    loss_check_due_ = true;
+  }
 
   /// Ends what an earlier `next<bytes>()` or its like gave out.
   void drop_view() noexcept {

@@ -242,6 +242,7 @@ class ring_operation {
 
   template <class Self>
   void fail(Self& self, error_code ec) {
+    impl_->publish();  // whoever gave up may not come back
     auto const impl = finished();
     finish_.fail(self, ec);
   }

@@ -140,7 +140,8 @@ class batch {
 
   void end_lease() noexcept {
     if (!core_) return;
-    if (!empty() && seen_) release();
+    if (!empty() && seen_ && !core_->forked()) release();
+    if (losses_) core_->keep_losses(*losses_);
     current_ = {};
     core_->end_lease();
     core_.reset();

@@ -67,6 +67,9 @@ void ring_core::add(ring_source&& source, std::type_info const* type, error_code
     current_ = rings_.front().get();
   else
     rotate_at_ = records_;
+  // What fits the objects so far says nothing about this one's.
+  checked_.clear();
+  last_checked_ = nullptr;
   set_policy(policy());
   look_everywhere();
 }
@@ -149,11 +152,14 @@ void ring_core::look_everywhere() noexcept {
 
 void ring_core::begin_turn() noexcept {
   turn_began_ = records_;
+  loss_check_due_ = true;  // also for a reader who never catches up
   if (epoll_.get() >= 0) find_active();
 }
 
-// Called before an idle ring is believed to be idle, and once a turn, so that a busy ring cannot hide the others.
+// Called before an idle ring is believed to be idle, and once a turn, so that a busy ring cannot hide the others; also
+// every so many records, for a reader that never ends its turn.
 void ring_core::find_active() noexcept {
+  ask_at_ = records_ + ask_every;
   std::array<epoll_event, 64> events;
   for (std::size_t asked = 0; asked <= rings_.size(); asked += events.size()) {
     int const found = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
@@ -173,6 +179,7 @@ ring_status ring_core::peek_around() noexcept {
     return current_->reader.peek();
   }
   if (order_) return peek_in_order();
+  if (records_ >= ask_at_) find_active();
   bool busy = false;
   for (;;) {
     auto const before = active_.size();

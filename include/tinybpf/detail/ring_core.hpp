@@ -209,8 +209,13 @@ class ring_core {
     return value;
   }
 
-  /// Losses that the stream did not tell of yet; asked once after each time the stream ran dry.
+  /// Losses that the stream did not tell of yet; asked once a turn, and after each time the stream ran dry.
   std::optional<tinybpf::lost> new_losses() noexcept { return loss_check_due_ ? find_losses() : std::nullopt; }
+  /// Takes losses back that were not told after all.
+  void keep_losses(tinybpf::lost losses) noexcept {
+    losses_told_ -= losses.count;
+    loss_check_due_ = true;
+  }
 
   /// Says what is wrong with the head, and goes on behind it.
   void report_bad(read_ops const& ops, error_code& ec, diagnostics* details);
@@ -278,7 +283,8 @@ class ring_core {
   bool refuse_budget(error_code& ec, diagnostics* details) const;
 
   static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
-  static constexpr std::uint64_t quantum = 64;  // records of one ring before another has its turn
+  static constexpr std::uint64_t quantum = 64;      // records of one ring before another has its turn
+  static constexpr std::uint64_t ask_every = 1024;  // records before idle rings are asked whether they still are
 
   std::uint32_t state_ = 0;
   std::atomic<bool> waits_{false};  // waited_for, for publish_from_elsewhere()
@@ -296,6 +302,7 @@ class ring_core {
   std::vector<std::unique_ptr<ring_state>> rings_;
   std::vector<ring_state*> active_;  // with several rings: those that may have something
   std::size_t turn_ = 0;             // index into active_
+  std::uint64_t ask_at_ = 0;         // the count of records at which to ask the idle rings
   owned_descriptor epoll_;           // with several rings: over all of them
   std::optional<time_order> order_;
   std::uint64_t ordered_until_ = 0;  // records up to this time may be given out

@@ -50,7 +50,8 @@ struct wait_finish {
 
   bool begin(ring_core&, error_code&) const noexcept { return true; }
   template <class Self, class Impl>
-  void succeed(Self& self, Impl const&) const {
+  void succeed(Self& self, Impl impl) const {
+    impl.reset();
     self.complete(error_code{});
   }
   template <class Self>
@@ -68,14 +69,16 @@ struct next_finish {
     return Plan::ops.check == nullptr || Plan::ops.check(core, ec, details);
   }
   template <class Self, class Impl>
-  void succeed(Self& self, Impl const& impl) const {
+  void succeed(Self& self, Impl impl) const {
     if (impl->look(Plan::ops) == look_status::ready) {
       auto value = Plan::take(*impl);
       impl->read_something();
+      impl.reset();
       return self.complete(error_code{}, std::move(value));
     }
     error_code ec;
     impl->report_bad(Plan::ops, ec, details);
+    impl.reset();
     fail(self, ec);
   }
   template <class Self>
@@ -95,13 +98,15 @@ struct read_some_finish {
            (Plan::ops.check == nullptr || Plan::ops.check(core, ec, details));
   }
   template <class Self, class Impl>
-  void succeed(Self& self, Impl const& impl) const {
+  void succeed(Self& self, Impl impl) const {
     if (impl->look(Plan::ops) == look_status::ready) {
       auto range = Verbs::template make<typename Plan::batch_type>(impl, budget);
+      impl.reset();
       return self.complete(error_code{}, std::move(range));
     }
     error_code ec;
     impl->report_bad(Plan::ops, ec, details);
+    impl.reset();
     fail(self, ec);
   }
   template <class Self>

@@ -66,11 +66,11 @@ class ring_reader {
   /// The fast half of `peek()`: the head if it is plainly there, or a record without data if `peek()` must tell.
   [[nodiscard]] raw_record glance() const noexcept {
     auto const at = consumer_;
-    auto const available = producer_ - at;
-    if (available == 0) return {};
+    auto const available = distance(at, producer_);
+    if (available <= 0) return {};  // below 0 if a record was passed after `forget()`
     auto const* const head = regions_.data + (at & mask_);
     auto const header = header_word(head).load(std::memory_order_acquire);
-    if (header >= discard_bit || step_over(header) > available) return {};
+    if (header >= discard_bit || step_over(header) > static_cast<position_type>(available)) return {};
     return {head + header_size, header, at};
   }
 

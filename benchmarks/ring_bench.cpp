@@ -22,6 +22,8 @@ int run(po::variables_map const& options) {
     bench::drain_once(w, options["drain-once"].as<std::size_t>(), options["events"].as<std::uint64_t>());
     return 0;
   }
+  bench::machine const here;
+  bench::print_machine(std::cout, here);
   std::vector<bench::row> rows;
   auto const show = [&](std::vector<bench::row> const& group) {
     bench::print_table(std::cout, group);
@@ -36,7 +38,7 @@ int run(po::variables_map const& options) {
   if (wanted("saturation")) show(bench::saturation_rows(w, n));
   if (wanted("tracing")) show(bench::tracing_rows(w, n));
   if (wanted("idle")) show(bench::idle_ring_rows(w, n));
-  if (options.contains("json")) bench::write_json(options["json"].as<std::string>(), rows);
+  if (options.contains("json")) bench::write_json(options["json"].as<std::string>(), here, rows);
   return 0;
 }
 

@@ -347,6 +347,25 @@ BOOST_AUTO_TEST_CASE(is_aborted_although_the_call_has_ended_if_its_handler_has_n
   BOOST_TEST(got.ec == error_code{asio::error::operation_aborted});
 }
 
+// The call may end long after its handler's context.
+BOOST_AUTO_TEST_CASE(forgets_the_handlers_executor) {
+  asio::io_context io;
+  gated_call gated;
+  outcome got;
+  {
+    asio::io_context other;
+    asio::cancellation_signal signal;
+    start(io.get_executor(), gated.call(1),
+          asio::bind_executor(asio::make_strand(other), asio::bind_cancellation_slot(signal.slot(), got.handler())));
+    gated.begun.wait();
+    signal.emit(asio::cancellation_type::terminal);
+    other.run();
+  }
+  BOOST_TEST(got.ec == error_code{asio::error::operation_aborted});
+  gated.may_end.count_down();
+  io.run();
+}
+
 BOOST_AUTO_TEST_CASE(is_none_without_a_type_or_after_completion) {
   asio::io_context io;
   asio::cancellation_signal signal;

@@ -37,6 +37,10 @@ using namespace test;
 using namespace asio::experimental::awaitable_operators;
 using asio::error::operation_aborted;
 using tinybpf::ring_buffer;
+using tinybpf::wakeup_policy;
+
+std::vector<wakeup_policy> const all_policies{wakeup_policy::immediate(), wakeup_policy::moderated(),
+                                              wakeup_policy::adaptive()};
 
 enum class verb : std::uint8_t { wait, next, read_some };
 constexpr std::array all_verbs{verb::wait, verb::next, verb::read_some};
@@ -546,9 +550,9 @@ BOOST_AUTO_TEST_CASE(next_against_a_timer) {
   BOOST_TEST(won[1] > 100U);
 }
 
-BOOST_AUTO_TEST_CASE(next_against_a_timer_with_a_writer_on_another_thread) {
+BOOST_DATA_TEST_CASE(next_against_a_timer_with_a_writer_on_another_thread, data::make(all_policies), policy) {
   constexpr std::uint64_t count = 20'000;
-  ring_fixture f;
+  ring_fixture f{1U << 20U, policy};
   std::thread writer{[&] {
     for (std::uint64_t n = 0; n < count; ++n) {
       while (!f.ring.emit(number(n))) std::this_thread::yield();
@@ -570,10 +574,10 @@ BOOST_AUTO_TEST_CASE(next_against_a_timer_with_a_writer_on_another_thread) {
 
 // Every way to end an operation, in any order with the records, for hundreds of thousands of them: each is read once,
 // in order.
-BOOST_DATA_TEST_CASE(a_storm_of_cancellations, data::make(std::vector<std::uint64_t>{1, 2}), seed) {
-  constexpr std::uint64_t count = 150'000;
-  ring_fixture f;
-  std::mt19937_64 random{seed};
+BOOST_DATA_TEST_CASE(a_storm_of_cancellations, data::make(all_policies), policy) {
+  constexpr std::uint64_t count = 100'000;
+  ring_fixture f{1U << 22U, policy};
+  std::mt19937_64 random{static_cast<std::uint64_t>(policy.decides())};
   auto const below = [&](std::uint64_t n) { return random() % n; };
   std::uint64_t emitted = 0;
   std::uint64_t read = 0;
@@ -607,6 +611,7 @@ BOOST_DATA_TEST_CASE(a_storm_of_cancellations, data::make(std::vector<std::uint6
           if (below(20) == 0) {
             f.buffer.close();  // so that the next one begins where this one ended
             f.buffer = ring_buffer{f.io.get_executor(), f.ring.source("events")};
+            f.buffer.set_wakeup_policy(policy);
           } else {
             operation.signal.emit(asio::cancellation_type::total);
           }

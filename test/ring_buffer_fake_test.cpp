@@ -356,7 +356,7 @@ BOOST_AUTO_TEST_CASE(lost_is_the_sum_of_all_slots_or_unknown) {
   slots[16] = 7;
   slots[1] = 100;  // padding
   auto source = f.ring.source("counted");
-  source.losses = tinybpf::detail::loss_counter{slots.data(), 3, {}};
+  source.losses = tinybpf::detail::loss_counter{slots.data(), 3, nullptr};
   ring_buffer counted{f.io.get_executor(), std::move(source)};
   BOOST_TEST(counted.lost().value() == 12U);
   slots[8] = 1;
@@ -408,12 +408,12 @@ void check_sizes(std::size_t record_size, std::size_t expected, std::string_view
 }
 
 BOOST_AUTO_TEST_CASE(sizes) {
-  check_sizes<numbered>(15, 16, "test::numbered has 16");
-  check_sizes<numbered>(17, 16, "test::numbered");
-  check_sizes<numbered>(0, 16, "test::numbered");
-  check_sizes<record<numbered>>(24, 16, "test::numbered");
-  check_sizes<tailed>(7, 8, "8 or more");
-  check_sizes<record<tailed>>(0, 8, "8 or more");
+  check_sizes<numbered>(15, 16, "test::numbered (16)");
+  check_sizes<numbered>(17, 16, "test::numbered (16)");
+  check_sizes<numbered>(0, 16, "test::numbered (16)");
+  check_sizes<record<numbered>>(24, 16, "test::numbered (16)");
+  check_sizes<tailed>(7, 8, "test::tailed (8)");
+  check_sizes<record<tailed>>(0, 8, "test::tailed (8)");
 }
 
 BOOST_AUTO_TEST_CASE(a_copied_type_of_another_size) {

@@ -92,6 +92,7 @@ BOOST_AUTO_TEST_CASE(all_that_is_there_up_to_the_budget) {
     BOOST_TEST(range.empty());
     next += count;
   }
+  f.buffer.publish();
   BOOST_TEST(f.ring.unread() == 0U);
 }
 
@@ -169,6 +170,7 @@ BOOST_AUTO_TEST_CASE(left_half_way) {
     }
   }
   BOOST_TEST(got == counting(0, 10), boost::test_tools::per_element());
+  f.buffer.publish();
   BOOST_TEST(f.ring.unread() == 0U);
 }
 

@@ -8,6 +8,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -19,6 +20,11 @@
 namespace tinybpf {
 
 inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
+
+inline std::ostream& operator<<(std::ostream& out, wakeup_policy const& p) {
+  constexpr std::array<char const*, 3> names{"immediate", "moderated", "adaptive"};
+  return out << names.at(static_cast<std::size_t>(p.decides()));
+}
 
 }  // namespace tinybpf
 
@@ -61,9 +67,10 @@ struct outcome {
 
 /// A loop, a ring, and a buffer that reads it.
 struct ring_fixture {
-  // What is read is handed back at once, so that the tests can see it; the other policies have tests of their own.
-  explicit ring_fixture(std::size_t size = 1U << 16U, fake_ring::position_type start = 0) : ring{size, start} {
-    buffer.set_wakeup_policy(tinybpf::wakeup_policy::immediate());
+  explicit ring_fixture(std::size_t size = 1U << 16U,
+                        tinybpf::wakeup_policy policy = tinybpf::wakeup_policy::immediate())
+      : ring{size} {
+    buffer.set_wakeup_policy(policy);
   }
 
   void emit(std::uint64_t n, wakeup how = wakeup::adaptive) {

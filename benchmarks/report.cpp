@@ -6,7 +6,9 @@
 
 #include <sys/utsname.h>
 
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <ostream>
 #include <stdexcept>
@@ -79,13 +81,19 @@ std::string cpu_model() {
   return "unknown";
 }
 
-json::object machine() {
+}  // namespace
+
+machine::machine() : cpu{cpu_model()}, cpus{std::thread::hardware_concurrency()} {
   utsname name{};
   uname(&name);
-  return {{"cpu", cpu_model()}, {"cpus", std::thread::hardware_concurrency()}, {"kernel", name.release}};
+  kernel = name.release;
+  getloadavg(&load, 1);
 }
 
-}  // namespace
+void print_machine(std::ostream& out, machine const& m) {
+  out << m.cpu << ", " << m.cpus << " CPUs, Linux " << m.kernel << ", load " << digits(m.load) << "\n";
+  if (m.load > 0.5) out << "Other programs are using this machine: rows in which something waits mean little.\n";
+}
 
 bool row::reached() const {
   auto const s = summarise(compared);
@@ -151,11 +159,12 @@ void print_table(std::ostream& out, std::vector<row> const& rows) {
   }
 }
 
-void write_json(std::string const& file, std::vector<row> const& rows) {
+void write_json(std::string const& file, machine const& m, std::vector<row> const& rows) {
   json::array all;
   for (auto const& r : rows) all.push_back(to_json(r));
+  json::object about{{"cpu", m.cpu}, {"cpus", m.cpus}, {"kernel", m.kernel}, {"load", m.load}};
   std::ofstream out{file};
-  out << json::serialize(json::object{{"machine", machine()}, {"rows", std::move(all)}}) << "\n";
+  out << json::serialize(json::object{{"machine", std::move(about)}, {"rows", std::move(all)}}) << "\n";
   out.close();
   if (!out) throw std::runtime_error{"cannot write " + file};
 }

@@ -43,9 +43,20 @@ row subtract(std::string group, std::string what, std::string unit, std::vector<
 row absolute(std::string group, std::string what, std::string unit, std::vector<double> ours,
              bar_kind kind = bar_kind::none, double bar = 0);
 
+/// What it is measured on.
+struct machine {
+  machine();
+
+  std::string cpu;
+  unsigned cpus;
+  std::string kernel;
+  double load = 0;  ///< Average of the last minute, before anything was measured.
+};
+
+void print_machine(std::ostream& out, machine const& m);
 void print_table(std::ostream& out, std::vector<row> const& rows);
 
 /// Everything, with every sample.
-void write_json(std::string const& file, std::vector<row> const& rows);
+void write_json(std::string const& file, machine const& m, std::vector<row> const& rows);
 
 }  // namespace bench

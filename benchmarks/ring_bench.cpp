@@ -6,6 +6,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <string_view>
 
 namespace {
 
@@ -21,18 +22,23 @@ int run(po::variables_map const& options) {
     bench::drain_once(w, options["drain-once"].as<std::size_t>(), options["events"].as<std::uint64_t>());
     return 0;
   }
+  bench::machine const here;
+  bench::print_machine(std::cout, here);
   std::vector<bench::row> rows;
   auto const show = [&](std::vector<bench::row> const& group) {
     bench::print_table(std::cout, group);
     std::cout.flush();
     rows.insert(rows.end(), group.begin(), group.end());
   };
-  show(bench::drain_rows(w, n));
-  if (!quick) show(bench::instruction_rows(std::filesystem::read_symlink("/proc/self/exe")));
-  show(bench::saturation_rows(w, n));
-  show(bench::tracing_rows(w, n));
-  show(bench::idle_ring_rows(w, n));
-  if (options.contains("json")) bench::write_json(options["json"].as<std::string>(), rows);
+  auto const wanted = [&](std::string_view group) {
+    return !options.contains("only") || options["only"].as<std::string>() == group;
+  };
+  if (wanted("drain")) show(bench::drain_rows(w, n));
+  if (wanted("instructions") && !quick) show(bench::instruction_rows(std::filesystem::read_symlink("/proc/self/exe")));
+  if (wanted("saturation")) show(bench::saturation_rows(w, n));
+  if (wanted("tracing")) show(bench::tracing_rows(w, n));
+  if (wanted("idle")) show(bench::idle_ring_rows(w, n));
+  if (options.contains("json")) bench::write_json(options["json"].as<std::string>(), here, rows);
   return 0;
 }
 
@@ -42,6 +48,7 @@ int main(int argc, char** argv) {
   po::options_description visible{"Measures tinybpf's ring buffers against libbpf's. Needs root"};
   visible.add_options()("help", "this text")("json", po::value<std::string>(), "also write everything to this file")(
       "repetitions", po::value<std::size_t>(), "how often each row is measured (15)")(
+      "only", po::value<std::string>(), "one group: drain, instructions, saturation, tracing or idle")(
       "quick", "only show that it runs and that every event arrives: the figures mean nothing");
   po::options_description all;
   all.add(visible).add_options()("drain-once", po::value<std::size_t>(), "")(

@@ -8,6 +8,37 @@
 #include <utility>
 
 namespace tinybpf::detail {
+namespace {
+
+/// A load that will run on the worker, unless it is dropped before.
+class begun_load {
+ public:
+  explicit begun_load(std::shared_ptr<object_state> state) : state_{std::move(state)} {
+    if (state_)
+      begun_ = state_->begin_load(ec_, details_);
+    else
+      report(ec_, details_, errc::closed, "load of a closed object");
+  }
+  begun_load(begun_load const&) = delete;
+  begun_load& operator=(begun_load const&) = delete;
+  ~begun_load() {
+    if (begun_) state_->abandon_load();
+  }
+
+  void finish(error_code& ec, diagnostics& details) {
+    ec = ec_;
+    details = std::move(details_);
+    if (std::exchange(begun_, false)) state_->finish_load(ec, details);
+  }
+
+ private:
+  std::shared_ptr<object_state> state_;
+  bool begun_ = false;
+  error_code ec_;
+  diagnostics details_;
+};
+
+}  // namespace
 
 std::shared_ptr<worker> worker_of(asio::execution_context& context) { return worker::of(context); }
 
@@ -18,11 +49,8 @@ load_file_call load_file(std::filesystem::path file) {
 }
 
 void_call load_object(object& obj) {
-  return [state = handle_access::state(obj)](error_code& ec, diagnostics& details) {
-    if (state)
-      state->load(ec, details);
-    else
-      report(ec, details, errc::closed, "load of a closed object");
+  return [load = std::make_shared<begun_load>(handle_access::state(obj))](error_code& ec, diagnostics& details) {
+    load->finish(ec, details);
     return nothing{};
   };
 }

@@ -104,6 +104,7 @@ link attach_with(detail::program_core* core, link_kind kind, std::string const& 
   auto const what = "program '" + core->name + "'";
   if (!core->owner->usable(true, what, ec, details)) return {};
   std::lock_guard const lock{core->owner->mutex()};
+  if (!core->owner->usable(true, what, ec, details)) return {};  // closed while this thread waited
   detail::log_capture log;
   errno = 0;
   auto* const raw = attach(core->raw);

@@ -60,9 +60,10 @@ template <class Ex = boost::asio::any_io_executor>
   co_return std::move(loaded);
 }
 
-/// Loads an object that was opened, and perhaps adjusted, before. Until it completes, other calls on the object report
-/// `errc::operation_in_progress`; destroying the object is safe. After a cancellation the load goes on, and the object
-/// becomes loaded. Signature: `void(error_code)`. Errors: those of `object::load`, and `operation_aborted`.
+/// Loads an object that was opened, and perhaps adjusted, before. From this call until the load has ended, other calls
+/// on the object report `errc::operation_in_progress`; destroying the object is safe. After a cancellation the load
+/// goes on, and the object becomes loaded; a load that is dropped before it began leaves the object open. Signature:
+/// `void(error_code)`. Errors: those of `object::load`, and `operation_aborted`.
 template <class Executor, class Token>
 auto async_load(Executor const& ex, object& obj, Token&& token) {
   return detail::run_blocking<void(error_code)>(ex, nullptr, detail::load_object(obj), std::forward<Token>(token));

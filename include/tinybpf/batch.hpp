@@ -4,7 +4,9 @@
 #include <tinybpf/detail/ring_core.hpp>
 #include <tinybpf/event.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -51,7 +53,7 @@ class batch {
    private:
     friend class batch;
     explicit iterator(batch* owner) noexcept : owner_{owner} {}
-    bool at_end() const noexcept { return owner_ == nullptr || !owner_->ready_; }
+    bool at_end() const noexcept { return owner_ == nullptr || owner_->empty(); }
 
     batch* owner_ = nullptr;
   };
@@ -72,7 +74,7 @@ class batch {
   /// The end.
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
   /// True if there is nothing left to visit.
-  [[nodiscard]] bool empty() const noexcept { return !ready_; }
+  [[nodiscard]] bool empty() const noexcept { return current_.data == nullptr; }
 
  private:
   template <class>
@@ -80,15 +82,17 @@ class batch {
 
   // The head is known to fit.
   batch(std::shared_ptr<detail::ring_core> core, std::size_t budget) noexcept
-      : core_{std::move(core)}, left_{budget}, ready_{true} {
+      : core_{std::move(core)}, current_{core_->head().raw}, ends_{core_->records() + budget} {
     core_->lease();
+    set_fence();
     if constexpr (reading::wants_losses) losses_ = core_->new_losses();
   }
 
   void take(batch& other) noexcept {
     core_ = std::move(other.core_);
-    left_ = other.left_;
-    ready_ = std::exchange(other.ready_, false);
+    current_ = std::exchange(other.current_, {});
+    ends_ = other.ends_;
+    fence_ = other.fence_;
     seen_ = other.seen_;
     losses_ = other.losses_;
   }
@@ -97,14 +101,31 @@ class batch {
     seen_ = true;
     if constexpr (reading::wants_losses)
       if (losses_) return *losses_;
-    return reading::refer(core_->head());
+    return reading::refer(core_->found(current_));
   }
 
   void advance() noexcept {
-    if (release()) ready_ = left_ != 0 && !core_->closed() && core_->look<Ts...>() == detail::look_status::ready;
+    if (!release()) return;
+    if (core_->records() != fence_) [[likely]] {
+      current_ = core_->glance();
+      if (current_.data != nullptr && reading::fits(core_->found(current_))) [[likely]]
+        return;
+    }
+    look();
   }
 
-  // Goes on behind what is at the head; false if that was a loss, with the record still to come.
+  // The slow half of advance(): at the budget, at another ring's turn, and where the next record is not plainly there.
+  [[gnu::noinline]] void look() noexcept {
+    current_ = {};
+    if (core_->records() == ends_ || core_->closed()) return;
+    if (core_->look(detail::ops_of<detail::type_check::skip, Ts...>) == detail::look_status::ready)
+      current_ = core_->head().raw;
+    set_fence();
+  }
+
+  void set_fence() noexcept { fence_ = std::min(ends_, core_->turn_ends()); }
+
+  // Goes on behind what is current; false if that was a loss, with the record still to come.
   bool release() noexcept {
     seen_ = false;
     if constexpr (reading::wants_losses) {
@@ -113,23 +134,23 @@ class batch {
         return false;
       }
     }
-    core_->release();
-    --left_;
+    core_->pass(current_);
     return true;
   }
 
   void end_lease() noexcept {
     if (!core_) return;
-    if (ready_ && seen_ && !core_->forked()) release();
+    if (!empty() && seen_ && !core_->forked()) release();
     if (losses_) core_->keep_losses(*losses_);
-    ready_ = false;
+    current_ = {};
     core_->end_lease();
     core_.reset();
   }
 
   std::shared_ptr<detail::ring_core> core_;
-  std::size_t left_ = 0;
-  bool ready_ = false;
+  detail::raw_record current_;  // without data at the end
+  std::uint64_t ends_ = 0;      // the count of records read at which the budget is spent,
+  std::uint64_t fence_ = 0;     // and at which the slow half has to look
   bool seen_ = false;
   std::optional<lost> losses_;
 };

@@ -90,17 +90,30 @@ bool object_state::known_sections(error_code& ec, diagnostics& details) const {
 }
 
 void object_state::load(error_code& ec, diagnostics& details) {
+  if (begin_load(ec, details)) finish_load(ec, details);
+}
+
+bool object_state::begin_load(error_code& ec, diagnostics& details) {
   auto expected = object_phase::open;
-  if (!phase_.compare_exchange_strong(expected, object_phase::loading)) {
-    if (expected == object_phase::closed)
-      report(ec, details, errc::closed, "load of " + source_);
-    else if (expected == object_phase::loading)
-      report(ec, details, errc::operation_in_progress, source_ + " is being loaded");
-    else
-      report(ec, details, errc::already_loaded, source_ + ": an object can be loaded once", "open it anew");
-    return;
-  }
+  if (phase_.compare_exchange_strong(expected, object_phase::loading)) return true;
+  if (expected == object_phase::closed)
+    report(ec, details, errc::closed, "load of " + source_);
+  else if (expected == object_phase::loading)
+    report(ec, details, errc::operation_in_progress, source_ + " is being loaded");
+  else
+    report(ec, details, errc::already_loaded, source_ + ": an object can be loaded once", "open it anew");
+  return false;
+}
+
+void object_state::abandon_load() noexcept {
+  auto expected = object_phase::loading;
+  phase_.compare_exchange_strong(expected, object_phase::open);
+}
+
+void object_state::finish_load(error_code& ec, diagnostics& details) {
   std::lock_guard const lock{mutex_};
+  if (phase() == object_phase::closed)  // before this thread came to it
+    return report(ec, details, errc::closed, "load of " + source_);
   int err = 0;
   log_capture log;
   if (known_sections(ec, details)) {

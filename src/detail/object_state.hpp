@@ -59,6 +59,13 @@ class object_state {
   ~object_state();
 
   void load(error_code& ec, diagnostics& details);
+
+  /// A load in two steps, for one that runs elsewhere: from the first on the object is `loading`. What has begun is
+  /// either finished or abandoned.
+  bool begin_load(error_code& ec, diagnostics& details);
+  void finish_load(error_code& ec, diagnostics& details);
+  void abandon_load() noexcept;
+
   void close() noexcept;
 
   /// Reports why the object cannot be used now, or nothing if it is open (`must_be_loaded`: loaded).

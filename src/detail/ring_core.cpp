@@ -87,18 +87,39 @@ void ring_core::set_policy(wakeup_policy policy) {
 }
 
 void ring_core::close() noexcept {
-  if (closed_) return;
-  closed_ = true;
-  if (forked()) return;
+  if (closed()) return;
+  if (!forked()) {
+    drop_view();
+    publish();
+  }
+  state_ |= shut;
+  for (auto* const r : active_) r->reader.forget();  // a range that is out ends here
+}
+
+errc ring_core::begin_read_slowly() noexcept {
+  if ((state_ & shut) != 0) return errc::closed;
+  if ((state_ & (leased | waited_for)) != 0) return errc::operation_in_progress;
   drop_view();
-  publish();
+  return errc{};
+}
+
+// Ends what an earlier next<bytes>() or its like gave out.
+void ring_core::drop_view() noexcept {
+  if ((state_ & viewed) == 0) return;
+  state_ &= ~viewed;
+  release();
+}
+
+void ring_core::set_waiting(bool yes) noexcept {
+  state_ = yes ? state_ | waited_for : state_ & ~waited_for;
+  waits_.store(yes, std::memory_order_release);
 }
 
 bool ring_core::forked() const noexcept { return getpid() != owner_; }
 
 void ring_core::end_lease() noexcept {
-  leased_ = false;
-  if (!closed_)
+  state_ &= ~leased;
+  if (!closed())
     read_something();
   else if (!forked())
     publish();
@@ -110,7 +131,7 @@ void ring_core::publish() noexcept {
 
 void ring_core::publish_from_elsewhere() noexcept {
   std::lock_guard const lock{rings_mutex_};
-  if (waiting.load(std::memory_order_acquire)) return;
+  if (waits_.load(std::memory_order_acquire)) return;
   for (auto const& r : rings_) r->reader.publish_from_elsewhere();
 }
 
@@ -288,17 +309,30 @@ bool ring_core::check(type_shape shape, error_code& ec, diagnostics* details) {
   return true;
 }
 
-void ring_core::report_bad(std::span<type_shape const> expected, bool unknown, error_code& ec, diagnostics* details) {
+look_status ring_core::look(read_ops const& ops) noexcept {
+  switch (peek()) {
+    case ring_status::ready:
+      return ops.select(current_->head()) >= 0 ? look_status::ready : look_status::bad;
+    case ring_status::corrupt:
+      return look_status::bad;
+    default:
+      loss_check_due_ = true;
+      return look_status::nothing;
+  }
+}
+
+void ring_core::report_bad(read_ops const& ops, error_code& ec, diagnostics* details) {
   auto& reader = current_->reader;
   diagnostics found;
   found.map = current_->source.name;
   auto const what = "ring buffer '" + found.map + "': the record at position ";
   if (reader.peek() == ring_status::ready) {
     auto const& head = reader.head();
+    bool const unknown = ops.select(current_->head()) == static_cast<int>(match::unknown);
     found.actual_size = head.size;
     found.position = head.position;
     std::string types;
-    for (auto const& t : expected) {
+    for (auto const& t : ops.shapes()) {
       if (t.size == 0) continue;
       if (found.expected_size == 0) found.expected_size = t.size;
       types +=
@@ -339,6 +373,38 @@ bool ring_core::refuse_budget(error_code& ec, diagnostics* details) const {
     details->map = name();
     report(ec, *details, ec, "a read of ring buffer '" + details->map + "' with a budget of 0 records");
   }
+  return false;
+}
+
+bool may_read(ring_core* core, read_ops const& ops, std::string_view operation, error_code& ec, diagnostics* details) {
+  if (core == nullptr) {
+    refuse_closed(operation, ec, details);
+    return false;
+  }
+  if (auto const why = core->begin_read(); why != errc{}) {
+    core->refuse(why, operation, ec, details);
+    return false;
+  }
+  return ops.check == nullptr || ops.check(*core, ec, details);
+}
+
+look_status look_or_throw(ring_core* core, read_ops const& ops, std::string_view operation) {
+  error_code ec;
+  if (may_read(core, ops, operation, ec, nullptr)) {
+    auto const status = core->look(ops);
+    if (status != look_status::bad) return status;
+    diagnostics details;
+    core->report_bad(ops, ec, &details);
+    throw_error(ec, std::move(details));
+  }
+  diagnostics details;
+  may_read(core, ops, operation, ec, &details);  // once more, for its words
+  throw_error(ec, std::move(details));
+}
+
+bool look_or_rest(ring_core* core, read_ops const& ops, std::string_view operation) {
+  if (look_or_throw(core, ops, operation) == look_status::ready) return true;
+  core->rest();
   return false;
 }
 

@@ -65,7 +65,7 @@ class blocking_operation : public std::enable_shared_from_this<blocking_operatio
     work_ = nullptr;
     std::lock_guard const lock{mutex_};
     if (!handler_) return;  // cancelled: the result goes with this operation, on this thread
-    asio::post(completion_guard_.get_executor(), [self = this->shared_from_this()] {
+    asio::post(completion_guard_->get_executor(), [self = this->shared_from_this()] {
       if (auto handler = self->claim()) self->complete(std::move(*handler), self->ec_, self->result_);
     });
   }
@@ -73,11 +73,11 @@ class blocking_operation : public std::enable_shared_from_this<blocking_operatio
   void cancel() {
     auto handler = claim();
     if (!handler) return;
-    asio::post(completion_guard_.get_executor(),
-               [self = this->shared_from_this(), claimed = std::move(*handler)]() mutable {
-                 std::optional<Result> none;
-                 self->complete(std::move(claimed), asio::error::operation_aborted, none);
-               });
+    auto const ex = completion_guard_->get_executor();
+    asio::post(ex, [self = this->shared_from_this(), claimed = std::move(*handler)]() mutable {
+      std::optional<Result> none;
+      self->complete(std::move(claimed), asio::error::operation_aborted, none);
+    });
   }
 
   std::optional<Handler> claim() {
@@ -88,6 +88,7 @@ class blocking_operation : public std::enable_shared_from_this<blocking_operatio
   void complete(Handler&& handler, error_code ec, std::optional<Result>& result) {
     asio::get_associated_cancellation_slot(handler).clear();
     if (ec && user_details_ != nullptr && ec != asio::error::operation_aborted) *user_details_ = std::move(details_);
+    // Executors and all: the worker may hold this operation longer than the handler's context lives.
     io_guard_.reset();
     completion_guard_.reset();
     if constexpr (std::is_same_v<Result, nothing>) {
@@ -99,8 +100,8 @@ class blocking_operation : public std::enable_shared_from_this<blocking_operatio
   }
 
   std::mutex mutex_;
-  asio::executor_work_guard<Executor> io_guard_;
-  asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>> completion_guard_;
+  std::optional<asio::executor_work_guard<Executor>> io_guard_;
+  std::optional<asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>>> completion_guard_;
   std::optional<Handler> handler_;
   diagnostics* user_details_;
   work_type work_;

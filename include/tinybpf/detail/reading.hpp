@@ -60,9 +60,10 @@ struct alternative {
   }
   static T take(found_record const& r) noexcept {
     T e;
-    std::memcpy(static_cast<void*>(&e), r.raw.data, sizeof(T));
+    copy(r.raw, e);
     return e;
   }
+  static void copy(raw_record const& r, T& to) noexcept { std::memcpy(static_cast<void*>(&to), r.data, sizeof(T)); }
   static reference refer(found_record const& r) noexcept {
     static_assert(alignof(T) <= 8, "records are aligned to 8 bytes: copy this type with next<E>(), or read bytes");
     return *reinterpret_cast<T const*>(r.raw.data);
@@ -128,6 +129,7 @@ struct reading {
   static_assert(sizeof...(Ts) < 100);
 
   static constexpr bool single = sizeof...(Ts) == 1;
+  static constexpr bool plain = single && (event<Ts> && ...);  // nothing to do but to copy
   static constexpr bool wants_losses = (std::is_same_v<Ts, lost> || ...);
   static constexpr bool view = (alternative<Ts>::view || ...);
   static constexpr std::size_t records = (std::size_t{!std::is_same_v<Ts, lost>} + ...);

@@ -89,6 +89,16 @@ enum class look_status : std::uint8_t {
   bad,      ///< There is one that does not fit, or a corrupt one.
 };
 
+class ring_core;
+
+/// What the compiled code must know of a list of types that is read.
+struct read_ops {
+  bool (*check)(ring_core&, error_code&,
+                diagnostics*);                  ///< Holds the types against the object's; null if that was done.
+  int (*select)(found_record const&) noexcept;  ///< See reading::select.
+  std::span<type_shape const> (*shapes)();      ///< For what is said of records that do not fit.
+};
+
 /// What is shared by a buffer, its pending operations and its ranges. Not thread-safe, but for
 /// `publish_from_elsewhere()`.
 class ring_core {
@@ -107,7 +117,11 @@ class ring_core {
   [[nodiscard]] std::string_view name() const noexcept {
     return rings_.empty() ? std::string_view{} : std::string_view{rings_.front()->source.name};
   }
-  [[nodiscard]] bool closed() const noexcept { return closed_; }
+  [[nodiscard]] bool closed() const noexcept { return (state_ & shut) != 0; }
+
+  /// Whether an operation is waiting.
+  [[nodiscard]] bool waiting() const noexcept { return (state_ & waited_for) != 0; }
+  void set_waiting(bool yes) noexcept;
 
   [[nodiscard]] std::optional<std::uint64_t> lost() const noexcept;
   void count_lost(std::string_view ring, loss_counter&& losses, error_code& ec, diagnostics& details);
@@ -130,14 +144,7 @@ class ring_core {
 
   /// What a read may not do now: nothing, `errc::closed` or `errc::operation_in_progress`. Ends the view that an
   /// earlier read gave out.
-  errc begin_read() noexcept {
-    if (closed_) [[unlikely]]
-      return errc::closed;
-    if (leased_ || waiting.load(std::memory_order_relaxed)) [[unlikely]]
-      return errc::operation_in_progress;
-    drop_view();
-    return errc{};
-  }
+  errc begin_read() noexcept { return state_ == 0 ? errc{} : begin_read_slowly(); }
 
   /// Checks the types against the object's, once per type and buffer.
   template <class... Ts>
@@ -156,18 +163,7 @@ class ring_core {
   }
 
   /// As `peek`, and tells whether the record fits the types.
-  template <class... Ts>
-  look_status look() noexcept {
-    switch (peek()) {
-      case ring_status::ready:
-        return reading<Ts...>::fits(current_->head()) ? look_status::ready : look_status::bad;
-      case ring_status::corrupt:
-        return look_status::bad;
-      default:
-        loss_check_due_ = true;
-        return look_status::nothing;
-    }
-  }
+  look_status look(read_ops const& ops) noexcept;
 
   /// The record that was found.
   [[nodiscard]] found_record head() const noexcept { return current_->head(); }
@@ -178,12 +174,35 @@ class ring_core {
     current_->reader.release();
   }
 
+  /// The fast half of `peek`: the next record if it is plainly there, or one without data. To be asked only while it is
+  /// the current ring's turn: `records() != turn_ends()`.
+  [[nodiscard]] raw_record glance() const noexcept { return current_->reader.glance(); }
+  [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
+  [[nodiscard]] std::uint64_t turn_ends() const noexcept { return rotate_at_; }
+
+  /// Where it came from.
+  [[nodiscard]] found_record found(raw_record const& r) const noexcept {
+    return {r, current_->source.name, current_->type};
+  }
+
+  /// Goes on behind what `glance` or `peek` gave.
+  void pass(raw_record const& r) noexcept {
+    ++records_;
+    current_->reader.pass(r);
+  }
+
+  /// True if a read of the types need not be checked further.
+  template <class... Ts>
+  [[nodiscard]] bool ready_for() const noexcept {
+    return state_ == 0 && (known_last<typename alternative<Ts>::event_type>() && ...);
+  }
+
   /// Takes the record that was found to fit.
   template <class... Ts>
   typename reading<Ts...>::value take() noexcept {
     typename reading<Ts...>::value value = reading<Ts...>::take(current_->head());
     if constexpr (reading<Ts...>::view) {
-      viewed_ = true;
+      state_ |= viewed;
     } else {
       release();
     }
@@ -198,21 +217,8 @@ class ring_core {
     loss_check_due_ = true;
   }
 
-  /// Ends what an earlier `next<bytes>()` or its like gave out.
-  void drop_view() noexcept {
-    if (!viewed_) return;
-    viewed_ = false;
-    release();
-  }
-
   /// Says what is wrong with the head, and goes on behind it.
-  template <class... Ts>
-  void report_bad(error_code& ec, diagnostics* details) {
-    auto const ready = current_->reader.peek() == ring_status::ready;
-    bool const unknown = ready && reading<Ts...>::select(current_->head()) == static_cast<int>(match::unknown);
-    static type_shape const shapes[] = {shape_of_alternative<Ts>()...};
-    report_bad(shapes, unknown, ec, details);
-  }
+  void report_bad(read_ops const& ops, error_code& ec, diagnostics* details);
 
   /// What every refusal says.
   void refuse(errc why, std::string_view operation, error_code& ec, diagnostics* details) const;
@@ -222,7 +228,7 @@ class ring_core {
     return records != 0 || refuse_budget(ec, details);
   }
 
-  void lease() noexcept { leased_ = true; }
+  void lease() noexcept { state_ |= leased; }
   void end_lease() noexcept;
 
   /// To be called after reads: what was read and not yet handed back will be, even if the user never comes back.
@@ -240,8 +246,7 @@ class ring_core {
   /// Looks at all rings next time, whatever their descriptors say.
   void look_everywhere() noexcept;
 
-  std::size_t budget = 256;          ///< How many `next` may read before the loop has its turn.
-  std::atomic<bool> waiting{false};  ///< An operation is waiting.
+  std::size_t budget = 256;  ///< How many `next` may read before the loop has its turn.
 
  private:
   template <class E>
@@ -253,29 +258,37 @@ class ring_core {
     }
   }
 
-  template <class T>
-  static type_shape shape_of_alternative() {
-    using E = typename alternative<T>::event_type;
+  template <class E>
+  bool known_last() const noexcept {
     if constexpr (std::is_void_v<E>) {
-      return {&typeid(void), 0, 0};
+      return true;
     } else {
-      return shape_of<E>();
+      return last_checked_ == &typeid(E);
     }
   }
 
+  // Why a read may not simply go ahead: bits of state_.
+  static constexpr std::uint32_t shut = 1;        // closed
+  static constexpr std::uint32_t leased = 2;      // a range is out
+  static constexpr std::uint32_t waited_for = 4;  // an operation is waiting
+  static constexpr std::uint32_t viewed = 8;      // the last read gave out a view of the head
+
+  errc begin_read_slowly() noexcept;
+  void drop_view() noexcept;
   ring_status peek_around() noexcept;
   ring_status peek_in_order() noexcept;
   void find_active() noexcept;
   std::optional<tinybpf::lost> find_losses() noexcept;
   bool check(type_shape shape, error_code& ec, diagnostics* details);
   bool refuse_budget(error_code& ec, diagnostics* details) const;
-  void report_bad(std::span<type_shape const> expected, bool unknown, error_code& ec, diagnostics* details);
 
   static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
   static constexpr std::uint64_t quantum = 64;      // records of one ring before another has its turn
   static constexpr std::uint64_t ask_every = 1024;  // records before idle rings are asked whether they still are
 
-  ring_state none_;  // what is current while there is no ring
+  std::uint32_t state_ = 0;
+  std::atomic<bool> waits_{false};  // waited_for, for publish_from_elsewhere()
+  ring_state none_;                 // what is current while there is no ring
   ring_state* current_ = &none_;
   std::uint64_t records_ = 0;        // read so far
   std::uint64_t rotate_at_ = never;  // when another ring has its turn
@@ -283,9 +296,6 @@ class ring_core {
   std::uint64_t dry_records_ = 0;    // the counts when the stream last ran dry
   std::uint64_t dry_released_ = 0;
   std::type_info const* last_checked_ = nullptr;
-  bool closed_ = false;
-  bool leased_ = false;
-  bool viewed_ = false;
   bool loss_check_due_ = true;
 
   std::mutex rings_mutex_;  // growth of rings_ against publish_from_elsewhere()
@@ -305,5 +315,36 @@ class ring_core {
 
 /// Refuses an operation on a buffer that is no more.
 void refuse_closed(std::string_view operation, error_code& ec, diagnostics* details);
+
+/// Whether a read may look at all: the buffer may be null or closed, in use by another read, or the types may not fit.
+bool may_read(ring_core* core, read_ops const& ops, std::string_view operation, error_code& ec, diagnostics* details);
+
+/// Looks for the next record; every error is thrown. Diagnostics are made only when there is something to say.
+look_status look_or_throw(ring_core* core, read_ops const& ops, std::string_view operation);
+
+/// Likewise for a read that does not wait: false, and the policy's share handed back, if nothing is there.
+bool look_or_rest(ring_core* core, read_ops const& ops, std::string_view operation);
+
+/// Whether a verb still has to hold its types against the object's.
+enum class type_check : bool { skip, once };
+
+template <class... Ts>
+std::span<type_shape const> shapes_of() {
+  static type_shape const shapes[] = {[]<class E>(std::type_identity<E>) {
+    if constexpr (std::is_void_v<E>) {
+      return type_shape{&typeid(void), 0, 0};
+    } else {
+      return shape_of<E>();
+    }
+  }(std::type_identity<typename alternative<Ts>::event_type>{})...};
+  return shapes;
+}
+
+template <type_check Check, class... Ts>
+inline constexpr read_ops ops_of{
+    Check == type_check::skip
+        ? nullptr
+        : +[](ring_core& core, error_code& ec, diagnostics* details) { return core.knows<Ts...>(ec, details); },
+    &reading<Ts...>::select, &shapes_of<Ts...>};
 
 }  // namespace tinybpf::detail

@@ -57,6 +57,7 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
 
   /// Ends what is pending.
   void cancel() noexcept {
+    cancelled_ = true;
     again_ = false;
     interrupt();
     publish();
@@ -65,9 +66,16 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
   /// Lets what is pending look at the rings once more.
   void look_again() noexcept {
     look_everywhere();
-    if (!waiting.load(std::memory_order_relaxed)) return;
+    if (!waiting()) return;
     again_ = true;
     interrupt();
+  }
+
+  /// Whether `cancel` was called since the wait began: what Asio cancels may have been about to complete.
+  [[nodiscard]] bool cancelled() const noexcept { return cancelled_; }
+  void begin_wait() noexcept {
+    cancelled_ = false;
+    set_waiting(true);
   }
 
   /// True once after `look_again`: then the interrupted wait was not cancelled.
@@ -135,13 +143,14 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
   timer_type publisher_;
   std::atomic<bool> publisher_armed_{false};
   bool again_ = false;
+  bool cancelled_ = false;
   int watched_ = -1;
 };
 
 /// Waits until the head can be read, then lets `Finish` complete the operation. Consumes nothing itself.
 ///
 /// Finish has `name` (for errors), `details` (or null), `begin(core, ec)` (its own checks; false refuses),
-/// `succeed(self, impl)` and `fail(self, ec)`, which complete.
+/// `succeed(self, impl)`, which lets go of `impl` first, and `fail(self, ec)`, which complete.
 template <class Executor, class Finish>
 class ring_operation {
  public:
@@ -157,13 +166,13 @@ class ring_operation {
         if (refused_) return later(self);
         return look(self);
       case step::posted:
-        if (refused_) return finish_.fail(self, refused_);
+        if (refused_) return refuse(self);
         break;
       case step::waiting:
         break;
     }
     bool const again = impl_->should_look_again();
-    if (self.cancelled() != asio::cancellation_type::none || impl_->closed())
+    if (self.cancelled() != asio::cancellation_type::none || impl_->cancelled() || impl_->closed())
       ec = asio::error::operation_aborted;
     else if (again)
       ec = {};
@@ -179,14 +188,17 @@ class ring_operation {
     if (!impl_) return refuse_closed(finish_.name, refused_, finish_.details);
     if (auto const why = impl_->begin_read(); why != errc{})
       return impl_->refuse(why, finish_.name, refused_, finish_.details);
-    if (finish_.begin(*impl_, refused_)) impl_->waiting.store(true, std::memory_order_release);
+    if (finish_.begin(*impl_, refused_)) impl_->begin_wait();
   }
 
   // Nothing completes inside its initiation: a loop of such operations would overflow the stack, and starve the others.
+  // By way of our own executor: that of a handler may be a pool of threads, as use_future's is.
   template <class Self>
   void later(Self& self) {
     step_ = step::posted;
-    asio::post(std::move(self));
+    if (!impl_) return asio::post(std::move(self));
+    auto const ex = impl_->get_executor();
+    asio::post(ex, std::move(self));
   }
 
   template <class Self>
@@ -234,22 +246,25 @@ class ring_operation {
     impl->pause.async_wait(std::move(self));
   }
 
+  // The handler runs without our share of the buffer: whoever waits for it may then destroy the loop.
   template <class Self>
   void succeed(Self& self) {
-    auto const impl = finished();
-    finish_.succeed(self, impl);
+    impl_->set_waiting(false);
+    finish_.succeed(self, std::move(impl_));
   }
 
   template <class Self>
   void fail(Self& self, error_code ec) {
     impl_->publish();  // whoever gave up may not come back
-    auto const impl = finished();
+    impl_->set_waiting(false);
+    impl_.reset();
     finish_.fail(self, ec);
   }
 
-  std::shared_ptr<ring_impl<Executor>> finished() {
-    impl_->waiting.store(false, std::memory_order_release);
-    return std::move(impl_);
+  template <class Self>
+  void refuse(Self& self) {
+    impl_.reset();
+    finish_.fail(self, refused_);
   }
 
   static constexpr std::chrono::hours until_a_ring_is_added{24 * 365};

@@ -48,11 +48,12 @@ class ring_reader {
     published_ = consumer_word().load(std::memory_order_relaxed);
     consumer_ = last_ = (published_ + 7) & ~position_type{7};
     producer_ = consumer_;
+    head_.position = consumer_ - 1;  // no record begins there
   }
 
   /// Looks at the head, past what was discarded. Asked again before `release()`, it gives the same record.
   ring_status peek() noexcept {
-    if (head_.data != nullptr) return ring_status::ready;
+    if (head_.position == consumer_) return ring_status::ready;
     return look();
   }
 
@@ -60,18 +61,35 @@ class ring_reader {
   [[nodiscard]] raw_record const& head() const noexcept { return head_; }
 
   /// Goes on behind the head.
-  void release() noexcept {
-    last_ = consumer_;
-    advance_to(next_);
-    head_.data = nullptr;
-    if (consumer_ - published_ > publish_at_) hold_back();
+  void release() noexcept { pass(head_); }
+
+  /// The fast half of `peek()`: the head if it is plainly there, or a record without data if `peek()` must tell.
+  [[nodiscard]] raw_record glance() const noexcept {
+    auto const at = consumer_;
+    auto const available = producer_ - at;
+    if (available == 0) return {};
+    auto const* const head = regions_.data + (at & mask_);
+    auto const header = header_word(head).load(std::memory_order_acquire);
+    if (header >= discard_bit || step_over(header) > available) return {};
+    return {head + header_size, header, at};
+  }
+
+  /// Goes on behind a record that `glance()` or `peek()` gave.
+  void pass(raw_record const& r) noexcept {
+    auto const behind = static_cast<position_type>(r.position) + step_over(r.size);
+    last_ = static_cast<position_type>(r.position);
+    advance_to(behind);
+    if (behind - published_ > publish_at_) hold_back();
   }
 
   /// After `corrupt`: what was found, and the step behind it. The length of a corrupt record is not known, so
-  /// everything written so far is given up; the bytes are in `available`.
+  /// everything written so far is given up, and handed back at once; the bytes are in `available`.
   ring_corruption skip_corrupt() noexcept {
     advance_to(behind_corruption_);
     last_ = producer_ = consumer_;
+    head_.position = consumer_ - 1;  // the way may lead back to where a record was seen before
+    consumer_word().store(consumer_, std::memory_order_release);
+    published_ = consumer_;
     return std::exchange(corruption_, {});
   }
 
@@ -82,10 +100,7 @@ class ring_reader {
 
   /// The same but for the last record, so that the writer takes us to be behind and wakes nobody; but at most 1/64 of
   /// the ring is held back.
-  void hold_back() noexcept {
-    auto const to = consumer_ - last_ <= publish_at_ ? last_ : consumer_;
-    if (distance(published_, to) > 0) publish_to(to);
-  }
+  void hold_back() noexcept;
 
   /// Bytes released and not yet published.
   [[nodiscard]] std::size_t unpublished() const noexcept { return consumer_ - published_; }
@@ -96,14 +111,13 @@ class ring_reader {
   /// On the way to sleep: publishes, then looks whether the writer moved on. True means that a wait is safe, because a
   /// writer who comes now sees that the reader has caught up, and wakes it. Both accesses are sequentially consistent:
   /// the writer stores its position and then loads ours, so we must not load its before ours is out.
-  bool publish_and_check_empty() noexcept {
-    publish();
-    consumer_word().fetch_add(0, std::memory_order_seq_cst);
-    return producer_word().load(std::memory_order_seq_cst) == consumer_;
-  }
+  bool publish_and_check_empty() noexcept;
 
   /// `publish()` for another thread than the reader's: hands back what was released a moment ago.
-  void publish_from_elsewhere() noexcept { advance_word(position_ref{consumer_}.load(std::memory_order_acquire)); }
+  void publish_from_elsewhere() noexcept;
+
+  /// Forgets what it knows to be written, so that `glance()` gives nothing until `peek()` has looked again.
+  void forget() noexcept { producer_ = consumer_; }
 
  private:
   static constexpr std::uint32_t busy_bit = 1U << 31U;     // BPF_RINGBUF_BUSY_BIT
@@ -128,66 +142,26 @@ class ring_reader {
   // Read by publish_from_elsewhere, too; for this thread it is a plain variable.
   void advance_to(position_type to) noexcept { position_ref{consumer_}.store(to, std::memory_order_release); }
 
-  void publish_to(position_type to) noexcept {
-    advance_word(to);
-    published_ = to;
+  void publish_to(position_type to) noexcept;
+  void advance_word(position_type to) const noexcept;
+
+  static constexpr position_type step_over(std::uint32_t length) noexcept {
+    return (position_type{length} + header_size + 7) & ~position_type{7};
   }
 
-  void advance_word(position_type to) const noexcept {
-    auto const word = consumer_word();
-    auto seen = word.load(std::memory_order_relaxed);
-    while (distance(seen, to) > 0 && !word.compare_exchange_weak(seen, to, std::memory_order_seq_cst)) {
-    }
-  }
+  ring_status look() noexcept;
 
-  ring_status look() noexcept {
-    for (int discarded = 0; discarded < discards_at_once; ++discarded) {
-      if (consumer_ == producer_) {
-        if (regions_.size == 0) return ring_status::empty;
-        if (corruption_.available != 0) return ring_status::corrupt;
-        auto const producer = producer_word().load(std::memory_order_acquire);
-        if (consumer_ == producer) return ring_status::empty;
-        auto const ahead = producer - consumer_;
-        if (ahead > regions_.size || ahead % 8 != 0) return corrupt(ahead, regions_.size, producer);
-        producer_ = producer;
-      }
-      position_type const available = producer_ - consumer_;
-      auto const* const at = regions_.data + (consumer_ & mask_);
-      auto const header = header_word(at).load(std::memory_order_acquire);
-      if ((header & busy_bit) != 0) return ring_status::busy;
-      auto const length = header & ~discard_bit;
-      position_type const step = (position_type{length} + header_size + 7) & ~position_type{7};
-      if (step > available) return corrupt(length, available, producer_);
-      if ((header & discard_bit) == 0) {
-        head_ = {at + header_size, length, consumer_};
-        next_ = consumer_ + step;
-        return ring_status::ready;
-      }
-      advance_to(consumer_ + step);
-      if (consumer_ - published_ > publish_at_) hold_back();
-    }
-    return ring_status::busy;
-  }
-
-  // What was found stands until it is skipped, whatever the memory says by then: with nothing known to be ahead, `look`
-  // comes by the test of it first, and nobody walks on with a position that was refused.
-  ring_status corrupt(std::uint64_t length, std::uint64_t available, position_type producer) noexcept {
-    corruption_ = {consumer_, length, available};
-    behind_corruption_ = (producer + 7) & ~position_type{7};
-    producer_ = consumer_;
-    return ring_status::corrupt;
-  }
+  ring_status corrupt(std::uint64_t length, std::uint64_t available, position_type producer) noexcept;
 
   ring_regions regions_;
   position_type mask_ = 0;
   position_type publish_at_ = 0;
-  alignas(8) position_type consumer_ = 0;  // where we read
-  position_type last_ = 0;                 // where the last record that was released began
-  position_type published_ = 0;            // where the writer believes us to be
-  position_type producer_ = 0;             // the writer's position when we last asked
-  position_type next_ = 0;                 // behind the head
-  raw_record head_;
-  ring_corruption corruption_;  // of which `available` is 0 if there is none
+  alignas(8) position_type consumer_ = 0;           // where we read
+  position_type last_ = 0;                          // where the last record that was released began
+  position_type published_ = 0;                     // where the writer believes us to be
+  position_type producer_ = 0;                      // the writer's position when we last asked
+  raw_record head_{nullptr, 0, ~std::uint64_t{0}};  // what peek() found, if it begins where we read
+  ring_corruption corruption_;                      // of which `available` is 0 if there is none
   position_type behind_corruption_ = 0;
 };
 

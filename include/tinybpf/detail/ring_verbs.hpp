@@ -20,20 +20,21 @@
 
 namespace tinybpf::detail {
 
-/// Whether a verb still has to hold its types against the object's.
-enum class type_check : bool { skip, once };
-
 /// What one operation reads: a list of types, and whether it must be checked.
 template <type_check Check, class... Ts>
 struct read_plan {
   using value = typename reading<Ts...>::value;
   using batch_type = batch<Ts...>;
+  static constexpr read_ops const& ops = ops_of<Check, Ts...>;
+  static constexpr bool plain = reading<Ts...>::plain;
 
-  static bool checked(ring_core& core, error_code& ec, diagnostics* details) {
-    return Check == type_check::skip || core.knows<Ts...>(ec, details);
+  static bool ready_for(ring_core const& core) noexcept {
+    return Check == type_check::skip ? core.ready_for<>() : core.ready_for<Ts...>();
   }
-  static look_status look(ring_core& core) noexcept { return core.look<Ts...>(); }
-  static void report_bad(ring_core& core, error_code& ec, diagnostics* details) { core.report_bad<Ts...>(ec, details); }
+  static bool fits(found_record const& r) noexcept { return reading<Ts...>::fits(r); }
+
+  /// The one type of a plain read.
+  static void copy(raw_record const& r, value& to) noexcept { alternative<value>::copy(r, to); }
 
   /// The record that was found to fit, or losses to be told first.
   static value take(ring_core& core) noexcept {
@@ -49,7 +50,8 @@ struct wait_finish {
 
   bool begin(ring_core&, error_code&) const noexcept { return true; }
   template <class Self, class Impl>
-  void succeed(Self& self, Impl const&) const {
+  void succeed(Self& self, Impl impl) const {
+    impl.reset();
     self.complete(error_code{});
   }
   template <class Self>
@@ -63,16 +65,20 @@ struct next_finish {
   static constexpr std::string_view name = "async_next";
   diagnostics* details;
 
-  bool begin(ring_core& core, error_code& ec) const { return Plan::checked(core, ec, details); }
+  bool begin(ring_core& core, error_code& ec) const {
+    return Plan::ops.check == nullptr || Plan::ops.check(core, ec, details);
+  }
   template <class Self, class Impl>
-  void succeed(Self& self, Impl const& impl) const {
-    if (Plan::look(*impl) == look_status::ready) {
+  void succeed(Self& self, Impl impl) const {
+    if (impl->look(Plan::ops) == look_status::ready) {
       auto value = Plan::take(*impl);
       impl->read_something();
+      impl.reset();
       return self.complete(error_code{}, std::move(value));
     }
     error_code ec;
-    Plan::report_bad(*impl, ec, details);
+    impl->report_bad(Plan::ops, ec, details);
+    impl.reset();
     fail(self, ec);
   }
   template <class Self>
@@ -88,16 +94,19 @@ struct read_some_finish {
   std::size_t budget;
 
   bool begin(ring_core& core, error_code& ec) const {
-    return core.checks_budget(budget, ec, details) && Plan::checked(core, ec, details);
+    return core.checks_budget(budget, ec, details) &&
+           (Plan::ops.check == nullptr || Plan::ops.check(core, ec, details));
   }
   template <class Self, class Impl>
-  void succeed(Self& self, Impl const& impl) const {
-    if (Plan::look(*impl) == look_status::ready) {
+  void succeed(Self& self, Impl impl) const {
+    if (impl->look(Plan::ops) == look_status::ready) {
       auto range = Verbs::template make<typename Plan::batch_type>(impl, budget);
+      impl.reset();
       return self.complete(error_code{}, std::move(range));
     }
     error_code ec;
-    Plan::report_bad(*impl, ec, details);
+    impl->report_bad(Plan::ops, ec, details);
+    impl.reset();
     fail(self, ec);
   }
   template <class Self>
@@ -127,25 +136,11 @@ struct ring_verbs {
     return Batch{impl, budget};
   }
 
-  /// Nothing wrong so far, or the reason, for a read that is about to look.
-  template <class Plan>
-  static bool may_read(impl_type* impl, std::string_view operation, error_code& ec, diagnostics* details) {
-    if (impl == nullptr) [[unlikely]] {
-      refuse_closed(operation, ec, details);
-      return false;
-    }
-    if (auto const why = impl->begin_read(); why != errc{}) [[unlikely]] {
-      impl->refuse(why, operation, ec, details);
-      return false;
-    }
-    return Plan::checked(*impl, ec, details);
-  }
-
   template <class Plan>
   static std::optional<typename Plan::value> try_next(impl_type* impl, error_code& ec, diagnostics* details) {
     std::optional<typename Plan::value> result;
-    if (!may_read<Plan>(impl, "try_next", ec, details)) return result;
-    switch (Plan::look(*impl)) {
+    if (!may_read(impl, Plan::ops, "try_next", ec, details)) return result;
+    switch (impl->look(Plan::ops)) {
       case look_status::ready:
         result.emplace(Plan::take(*impl));
         break;
@@ -153,7 +148,7 @@ struct ring_verbs {
         impl->rest();
         break;
       case look_status::bad:
-        Plan::report_bad(*impl, ec, details);
+        impl->report_bad(Plan::ops, ec, details);
         break;
     }
     return result;
@@ -162,10 +157,17 @@ struct ring_verbs {
   template <class Plan>
   static std::optional<typename Plan::value> try_next(impl_type* impl) {
     std::optional<typename Plan::value> result;
-    if (look_or_throw<Plan>(impl, "try_next") == look_status::ready) [[likely]]
-      result.emplace(Plan::take(*impl));
-    else
-      impl->rest();
+    if constexpr (Plan::plain) {
+      if (impl != nullptr && Plan::ready_for(*impl) && impl->records() != impl->turn_ends()) [[likely]] {
+        auto const r = impl->glance();
+        if (r.data != nullptr && Plan::fits(impl->found(r))) [[likely]] {
+          Plan::copy(r, result.emplace());
+          impl->pass(r);
+          return result;
+        }
+      }
+    }
+    try_next_slowly<Plan>(impl, result);
     return result;
   }
 
@@ -196,7 +198,7 @@ struct ring_verbs {
   template <class Plan, class Ex>
   static asio::awaitable<typename Plan::value, Ex> next(impl_ptr impl) {
     for (;;) {
-      auto const status = look_or_throw<Plan>(impl.get(), "next");
+      auto const status = look_or_throw(impl.get(), Plan::ops, "next");
       if (status == look_status::ready && impl->spent() < impl->budget) {
         impl->read_something();
         co_return Plan::take(*impl);
@@ -208,7 +210,7 @@ struct ring_verbs {
   template <class Plan, class Ex>
   static asio::awaitable<typename Plan::batch_type, Ex> read_some(impl_ptr impl, std::size_t budget) {
     for (;;) {
-      auto const status = look_or_throw<Plan>(impl.get(), "read_some");
+      auto const status = look_or_throw(impl.get(), Plan::ops, "read_some");
       if (budget == 0) throw_budget(*impl);
       if (status == look_status::ready && impl->spent() < budget)
         co_return make<typename Plan::batch_type>(impl, budget - impl->spent());
@@ -220,10 +222,7 @@ struct ring_verbs {
   template <class Plan, class Handler>
   static bool consume(impl_ptr const& impl, std::size_t budget, std::size_t& count, Handler& handler) {
     count = 0;
-    if (look_or_throw<Plan>(impl.get(), "consume") != look_status::ready) {
-      impl->rest();
-      return true;
-    }
+    if (!look_or_rest(impl.get(), Plan::ops, "consume")) return true;
     auto range = make<typename Plan::batch_type>(impl, budget);
     for (auto&& r : range) {
       ++count;
@@ -243,39 +242,17 @@ struct ring_verbs {
   }
 
  private:
-  /// As `look`, with every error thrown. Diagnostics are made only when there is something to say.
+  // What is not plainly there, or takes more than a copy. Apart, so that the fast path stays small enough to be
+  // inlined.
   template <class Plan>
-  static look_status look_or_throw(impl_type* impl, std::string_view operation) {
-    error_code ec;
-    if (!may_read<Plan>(impl, operation, ec, nullptr)) [[unlikely]]
-      explain<Plan>(impl, operation);
-    auto const status = Plan::look(*impl);
-    if (status == look_status::bad) [[unlikely]]
-      throw_bad<Plan>(impl);
-    return status;
-  }
-
-  // The checks once more, for their words: kept out of the fast path.
-  template <class Plan>
-  [[noreturn]] static void explain(impl_type* impl, std::string_view operation) {
-    error_code ec;
-    diagnostics details;
-    may_read<Plan>(impl, operation, ec, &details);
-    throw_error(ec, std::move(details));
+  [[gnu::noinline]] static void try_next_slowly(impl_type* impl, std::optional<typename Plan::value>& result) {
+    if (look_or_rest(impl, Plan::ops, "try_next")) result.emplace(Plan::take(*impl));
   }
 
   [[noreturn]] static void throw_budget(impl_type const& impl) {
     error_code ec;
     diagnostics details;
     impl.checks_budget(0, ec, &details);
-    throw_error(ec, std::move(details));
-  }
-
-  template <class Plan>
-  [[noreturn]] static void throw_bad(impl_type* impl) {
-    error_code ec;
-    diagnostics details;
-    Plan::report_bad(*impl, ec, &details);
     throw_error(ec, std::move(details));
   }
 };

@@ -89,10 +89,10 @@ struct event {
   std::uint64_t rest[4];
 };
 
-// Each waits for every 500th record, on the descriptor or in a pause as its policy has it.
-constexpr std::uint64_t batch = 500;
+// Each waits for every 2000th record, on the descriptor or in a pause as its policy has it.
+constexpr std::uint64_t batch = 2000;
 constexpr std::uint64_t footprint = sizeof(event) + 8;
-constexpr std::uint64_t warm_up = 100'000;
+constexpr std::uint64_t warm_up = 50'000;
 std::uint64_t events = 0;  // after that
 
 // A ring that is filled whenever the reader has caught up, so that reads wait now and then.
@@ -280,7 +280,7 @@ template <class Executor>
 void check_policies() {
   events = 1'000'000;
   check_all<Executor>(tinybpf::wakeup_policy::adaptive());
-  events = 300'000;
+  events = 100'000;
   check_all<Executor>(tinybpf::wakeup_policy::immediate());
   check_all<Executor>(tinybpf::wakeup_policy::moderated());
 }

@@ -496,11 +496,12 @@ BOOST_AUTO_TEST_CASE(takes_any_token) {
 BOOST_AUTO_TEST_CASE(says_why_it_failed) {
   asio::io_context io;
   auto const obj = tinybpf::load(quick);
-  BOOST_CHECK_EXCEPTION(
-      test::run(io, async_attach(io.get_executor(), obj.program("on_nothing"))), tinybpf::error, [](auto const& e) {
-        return e.code() == test::kernel_error(ENOENT) && contains(e.what(), "sys_enter_of_the_dead") &&
-               e.get_diagnostics().program == "on_nothing";
-      });
+  BOOST_CHECK_EXCEPTION(static_cast<void>(test::run(io, async_attach(io.get_executor(), obj.program("on_nothing")))),
+                        tinybpf::error, [](auto const& e) {
+                          return e.code() == test::kernel_error(ENOENT) &&
+                                 contains(e.what(), "sys_enter_of_the_dead") &&
+                                 e.get_diagnostics().program == "on_nothing";
+                        });
   diagnostics details;
   async_attach(io.get_executor(), obj.program("on_tracepoint"), details, [&](error_code ec, tinybpf::link l) {
     BOOST_TEST(ec == make_error_code(errc::not_supported));

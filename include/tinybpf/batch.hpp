@@ -106,7 +106,7 @@ class batch {
 
   void advance() noexcept {
     if (!release()) return;
-    if (core_->records() != fence_) [[likely]] {
+    if (core_->records() != fence_ && !core_->closed()) [[likely]] {
       current_ = core_->glance();
       if (current_.data != nullptr && reading::fits(core_->found(current_))) [[likely]]
         return;
@@ -140,10 +140,11 @@ class batch {
 
   void end_lease() noexcept {
     if (!core_) return;
-    if (!empty() && seen_ && !core_->forked()) release();
+    bool const ours = !core_->forked();
+    if (ours && !empty() && seen_) release();
     if (losses_) core_->keep_losses(*losses_);
     current_ = {};
-    core_->end_lease();
+    core_->end_lease(ours);
     core_.reset();
   }
 

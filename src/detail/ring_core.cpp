@@ -93,7 +93,6 @@ void ring_core::close() noexcept {
     publish();
   }
   state_ |= shut;
-  for (auto* const r : active_) r->reader.forget();  // a range that is out ends here
 }
 
 errc ring_core::begin_read_slowly() noexcept {
@@ -117,12 +116,13 @@ void ring_core::set_waiting(bool yes) noexcept {
 
 bool ring_core::forked() const noexcept { return getpid() != owner_; }
 
-void ring_core::end_lease() noexcept {
+void ring_core::end_lease(bool ours) noexcept {
   state_ &= ~leased;
-  if (!closed())
-    read_something();
-  else if (!forked())
+  if (!ours) return;
+  if (closed())
     publish();
+  else
+    read_something();
 }
 
 void ring_core::publish() noexcept {

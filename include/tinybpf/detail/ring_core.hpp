@@ -229,7 +229,8 @@ class ring_core {
   }
 
   void lease() noexcept { state_ |= leased; }
-  void end_lease() noexcept;
+  /// Nothing is handed back unless it is `ours`: not a forked child's.
+  void end_lease(bool ours) noexcept;
 
   /// To be called after reads: what was read and not yet handed back will be, even if the user never comes back.
   virtual void read_something() noexcept {}

@@ -82,6 +82,7 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
   bool should_look_again() noexcept { return std::exchange(again_, false); }
 
   void read_something() noexcept override {
+    if (policy().decides() == wakeup_policy::kind::immediate) return publish();
     if (!publisher_armed_.load(std::memory_order_relaxed)) publish_later();
   }
 

@@ -116,9 +116,6 @@ class ring_reader {
   /// `publish()` for another thread than the reader's: hands back what was released a moment ago.
   void publish_from_elsewhere() noexcept;
 
-  /// Forgets what it knows to be written, so that `glance()` gives nothing until `peek()` has looked again.
-  void forget() noexcept { producer_ = consumer_; }
-
  private:
   static constexpr std::uint32_t busy_bit = 1U << 31U;     // BPF_RINGBUF_BUSY_BIT
   static constexpr std::uint32_t discard_bit = 1U << 30U;  // BPF_RINGBUF_DISCARD_BIT

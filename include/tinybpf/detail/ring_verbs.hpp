@@ -200,8 +200,9 @@ struct ring_verbs {
     for (;;) {
       auto const status = look_or_throw(impl.get(), Plan::ops, "next");
       if (status == look_status::ready && impl->spent() < impl->budget) {
+        auto value = Plan::take(*impl);
         impl->read_something();
-        co_return Plan::take(*impl);
+        co_return value;
       }
       co_await wait<Ex>(impl);
     }

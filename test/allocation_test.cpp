@@ -1,0 +1,290 @@
+// Reading allocates nothing: every allocation is counted, over a million events of each shape.
+#include "fake_ring.hpp"
+#include "support.hpp"
+
+#include <tinybpf/ring_buffer.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+
+// The linker sends every call of an allocation function here (--wrap), and this name to the real one: Asio does not use
+// operator new. What the replaced operator new takes, it takes from malloc.
+extern "C" {
+void* __real_malloc(std::size_t size);
+void* __real_calloc(std::size_t count, std::size_t size);
+void* __real_realloc(void* p, std::size_t size);
+void* __real_aligned_alloc(std::size_t alignment, std::size_t size);
+int __real_posix_memalign(void** p, std::size_t alignment, std::size_t size);
+}
+
+namespace {
+
+std::atomic<std::uint64_t> allocations{0};
+
+void count() { allocations.fetch_add(1, std::memory_order_relaxed); }
+
+}  // namespace
+
+extern "C" {
+void* __wrap_malloc(std::size_t size) {
+  count();
+  return __real_malloc(size);
+}
+void* __wrap_calloc(std::size_t times, std::size_t size) {
+  count();
+  return __real_calloc(times, size);
+}
+void* __wrap_realloc(void* p, std::size_t size) {
+  count();
+  return __real_realloc(p, size);
+}
+void* __wrap_aligned_alloc(std::size_t alignment, std::size_t size) {
+  count();
+  return __real_aligned_alloc(alignment, size);
+}
+int __wrap_posix_memalign(void** p, std::size_t alignment, std::size_t size) {
+  count();
+  return __real_posix_memalign(p, alignment, size);
+}
+}
+
+// Not inlined: g++ would see through them, and take malloc and delete for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  if (void* const p = std::malloc(size != 0 ? size : 1)) return p;
+  throw std::bad_alloc{};
+}
+[[gnu::noinline]] void* operator new[](std::size_t size) { return operator new(size); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+  auto const step = static_cast<std::size_t>(alignment);
+  if (void* const p = std::aligned_alloc(step, (size + step - 1) / step * step)) return p;
+  throw std::bad_alloc{};
+}
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace {
+
+namespace asio = boost::asio;
+using test::fake_ring;
+using tinybpf::error_code;
+
+struct event {
+  std::uint64_t serial;
+  std::uint64_t rest[4];
+};
+
+// Each waits for every 2000th record, on the descriptor or in a pause as its policy has it.
+constexpr std::uint64_t batch = 2000;
+constexpr std::uint64_t footprint = sizeof(event) + 8;
+constexpr std::uint64_t warm_up = 50'000;
+std::uint64_t events = 0;  // after that
+
+// A ring that is filled whenever the reader has caught up, so that reads wait now and then.
+template <class Executor>
+struct source {
+  // Writes from another thread, a batch whenever the reader has caught up, and runs the loop once: Asio keeps the
+  // memory of operations that ended for those to come as long as a thread runs its loop.
+  template <class Done>
+  void run_until(Done done) {
+    std::atomic<bool> stop{false};
+    std::thread writer{[&] {
+      for (std::uint64_t written = 0; written < warm_up + events && !stop;) {
+        while (ring.unread() > footprint && !stop) std::this_thread::yield();
+        for (auto const end = written + batch; written < end;)
+          if (ring.emit(event{written, {}})) ++written;
+      }
+    }};
+    io.run();
+    BOOST_TEST(done());
+    stop = true;
+    writer.join();
+  }
+
+  asio::io_context io{1};
+  fake_ring ring{1U << 20U};
+  tinybpf::basic_ring_buffer<Executor> buffer{Executor{io.get_executor()}, ring.source()};
+  std::uint64_t read = 0;
+};
+
+// How many allocations the loop made for a million events, once warm. `turn` reads up to what was written; what it
+// costs to start a coroutine is not counted.
+struct counter {
+  std::uint64_t before = 0;
+  std::uint64_t counted = 0;
+  void see(std::uint64_t read) {
+    if (before == 0 && read >= warm_up) before = allocations.load();
+    counted = allocations.load() - before;
+  }
+};
+
+template <class Executor, class Coroutine>
+std::uint64_t allocations_of(source<Executor>& s, Coroutine coroutine, counter& c) {
+  bool ended = false;
+  asio::co_spawn(Executor{s.io.get_executor()}, std::move(coroutine), [&](std::exception_ptr e) {
+    if (e) std::rethrow_exception(e);
+    ended = true;
+  });
+  s.run_until([&] { return ended; });
+  BOOST_TEST(s.read == warm_up + events);
+  return c.counted;
+}
+
+using any = asio::any_io_executor;
+using concrete = asio::io_context::executor_type;
+template <class Executor>
+using task = asio::awaitable<void, Executor>;
+
+// From handlers, which give the loop its turn.
+template <class Executor>
+std::uint64_t of_try_next(tinybpf::wakeup_policy policy) {
+  struct reader {
+    source<Executor>& s;
+    counter& c;
+    void start() {
+      asio::post(s.io, [this] {
+        while (s.buffer.template try_next<event>()) ++s.read;
+        c.see(s.read);
+        if (s.read < warm_up + events) start();
+      });
+    }
+  };
+  source<Executor> s;
+  s.buffer.set_wakeup_policy(policy);
+  counter c;
+  reader r{s, c};
+  r.start();
+  s.run_until([&] { return s.read == warm_up + events; });
+  return c.counted;
+}
+
+template <class Executor>
+std::uint64_t of_next(tinybpf::wakeup_policy policy) {
+  source<Executor> s;
+  s.buffer.set_wakeup_policy(policy);
+  counter c;
+  auto const read = [&]() -> task<Executor> {
+    while (s.read < warm_up + events) {
+      auto const e = co_await s.buffer.template next<event, Executor>();
+      s.read += e.serial == s.read ? 1 : events;
+      c.see(s.read);
+    }
+  };
+  return allocations_of(s, read(), c);
+}
+
+template <class Executor>
+std::uint64_t of_read_some(tinybpf::wakeup_policy policy) {
+  source<Executor> s;
+  s.buffer.set_wakeup_policy(policy);
+  counter c;
+  auto const read = [&]() -> task<Executor> {
+    while (s.read < warm_up + events) {
+      auto range = co_await s.buffer.template read_some<event, Executor>(30);
+      for (auto const& e : range) s.read += e.serial == s.read ? 1 : events;
+      c.see(s.read);
+    }
+  };
+  return allocations_of(s, read(), c);
+}
+
+template <class Executor>
+std::uint64_t of_async_wait(tinybpf::wakeup_policy policy) {
+  source<Executor> s;
+  s.buffer.set_wakeup_policy(policy);
+  counter c;
+  auto const read = [&]() -> task<Executor> {
+    while (s.read < warm_up + events) {
+      co_await s.buffer.template async_wait<Executor>();
+      while (s.buffer.template try_next<event>()) ++s.read;
+      c.see(s.read);
+    }
+  };
+  return allocations_of(s, read(), c);
+}
+
+// The callback form: one operation after the other, each from the handler of the one before.
+template <class Executor>
+std::uint64_t of_async_next(tinybpf::wakeup_policy policy) {
+  source<Executor> s;
+  s.buffer.set_wakeup_policy(policy);
+  counter c;
+  struct reader {
+    source<Executor>& s;
+    counter& c;
+    void start() {
+      s.buffer.template async_next<event>([this](error_code ec, event const& e) {
+        if (ec) throw boost::system::system_error{ec};
+        s.read += e.serial == s.read ? 1 : events;
+        c.see(s.read);
+        if (s.read < warm_up + events) start();
+      });
+    }
+  } r{s, c};
+  r.start();
+  s.run_until([&] { return s.read == warm_up + events; });
+  return c.counted;
+}
+
+template <class Executor>
+void check_all(tinybpf::wakeup_policy policy) {
+  struct shape {
+    char const* name;
+    std::uint64_t (*run)(tinybpf::wakeup_policy);
+  };
+  for (auto const& [name, run] :
+       {shape{"try_next", &of_try_next<Executor>}, shape{"next", &of_next<Executor>},
+        shape{"read_some", &of_read_some<Executor>}, shape{"async_wait", &of_async_wait<Executor>},
+        shape{"async_next", &of_async_next<Executor>}}) {
+    auto const count = run(policy);
+    BOOST_TEST_MESSAGE(name << ": " << count << " allocations");
+    // Asio keeps two blocks a thread, so the first operation of a size may find none that fits, also after the warm-up.
+    // An allocation per event, per wait (a thousand) or per timer (a hundred a second) is far above this.
+    BOOST_TEST(count <= 3U, name << ": " << count << " allocations in " << events << " events");
+  }
+}
+
+}  // namespace
+
+// Else the zeros below would mean nothing.
+BOOST_AUTO_TEST_CASE(allocations_are_counted) {
+  auto before = allocations.load();
+  std::string const s(1000, 'x');
+  BOOST_TEST(s.size() == 1000U);
+  BOOST_TEST(allocations.load() > before);
+  before = allocations.load();
+  asio::io_context io;
+  BOOST_TEST(allocations.load() > before);
+  before = allocations.load();
+  asio::post(io, [] {});
+  BOOST_TEST(allocations.load() > before);
+  io.run();
+}
+
+template <class Executor>
+void check_policies() {
+  events = 1'000'000;
+  check_all<Executor>(tinybpf::wakeup_policy::adaptive());
+  events = 100'000;
+  check_all<Executor>(tinybpf::wakeup_policy::immediate());
+  check_all<Executor>(tinybpf::wakeup_policy::moderated());
+}
+
+BOOST_AUTO_TEST_CASE(none_with_any_executor) { check_policies<any>(); }
+
+BOOST_AUTO_TEST_CASE(none_with_the_loops_own_executor) { check_policies<concrete>(); }

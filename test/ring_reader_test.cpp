@@ -502,18 +502,6 @@ BOOST_AUTO_TEST_CASE(who_is_woken) {
   expect(reader, "quiet");
 }
 
-// A closed stream's range has a record in hand, and goes behind it.
-BOOST_AUTO_TEST_CASE(what_was_forgotten_is_not_shown_behind_the_record_in_hand) {
-  fake_ring ring;
-  ring_reader reader{ring.regions()};
-  for (std::uint64_t i = 0; i < 3; ++i) emit(ring, pattern(24, i));
-  BOOST_TEST(reader.peek() == ring_status::ready);
-  ring.set_header(32, 1U << 20U);
-  reader.forget();
-  reader.release();
-  BOOST_TEST((reader.glance().data == nullptr));
-}
-
 BOOST_AUTO_TEST_CASE(two_readers_one_after_the_other) {
   fake_ring ring;
   std::uint64_t next = 0;

@@ -60,13 +60,16 @@ class ticks {
   explicit ticks(asio::io_context& io) : timer_{io} { arm(); }
 
   int count() const { return count_; }
-  void stop() { timer_.cancel(); }
+  void stop() {
+    stopped_ = true;  // a tick that is due already cannot be cancelled
+    timer_.cancel();
+  }
 
  private:
   void arm() {
     timer_.expires_after(std::chrono::milliseconds{1});
     timer_.async_wait([this](error_code ec) {
-      if (ec) return;
+      if (ec || stopped_) return;
       ++count_;
       arm();
     });
@@ -74,6 +77,7 @@ class ticks {
 
   asio::steady_timer timer_;
   int count_ = 0;
+  bool stopped_ = false;
 };
 
 /// Until a slow load has come to its second program, of four.

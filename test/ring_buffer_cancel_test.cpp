@@ -513,7 +513,7 @@ BOOST_AUTO_TEST_CASE(two_read_somes_with_both_ready) {
 
 // A timer that is due, about to be, or far from it.
 BOOST_AUTO_TEST_CASE(next_against_a_timer) {
-  constexpr std::uint64_t count = 20'000;
+  constexpr std::uint64_t count = 5000;
   ring_fixture f;
   std::mt19937_64 random{11};
   asio::steady_timer timer{f.io};
@@ -522,7 +522,7 @@ BOOST_AUTO_TEST_CASE(next_against_a_timer) {
   std::array<std::uint64_t, 2> won{};
   // Emits now and then from another handler of the loop, so that every order of the two comes up.
   auto const emit_some = [&](auto self) -> void {
-    if (random() % 16 == 0 && emitted < count && emitted - read < 100) f.emit(emitted++);
+    if (random() % 4 == 0 && emitted < count && emitted - read < 100) f.emit(emitted++);
     if (emitted < count) asio::post(f.io, [self] { self(self); });
   };
   auto const consume = [&](bool timer_first) -> asio::awaitable<void> {
@@ -551,7 +551,7 @@ BOOST_AUTO_TEST_CASE(next_against_a_timer) {
 }
 
 BOOST_DATA_TEST_CASE(next_against_a_timer_with_a_writer_on_another_thread, data::make(all_policies), policy) {
-  constexpr std::uint64_t count = 20'000;
+  constexpr std::uint64_t count = 5000;
   ring_fixture f{1U << 20U, policy};
   std::thread writer{[&] {
     for (std::uint64_t n = 0; n < count; ++n) {
@@ -575,7 +575,7 @@ BOOST_DATA_TEST_CASE(next_against_a_timer_with_a_writer_on_another_thread, data:
 // Every way to end an operation, in any order with the records, for hundreds of thousands of them: each is read once,
 // in order.
 BOOST_DATA_TEST_CASE(a_storm_of_cancellations, data::make(all_policies), policy) {
-  constexpr std::uint64_t count = 100'000;
+  constexpr std::uint64_t count = 70'000;
   ring_fixture f{1U << 22U, policy};
   std::mt19937_64 random{static_cast<std::uint64_t>(policy.decides())};
   auto const below = [&](std::uint64_t n) { return random() % n; };

@@ -167,7 +167,7 @@ BOOST_AUTO_TEST_CASE(a_saturating_writer_never_starves_a_timer) {
 
 BOOST_AUTO_TEST_CASE(setting_the_budget) {
   ring_fixture f;
-  BOOST_TEST(f.buffer.budget() == 256U);
+  BOOST_TEST(f.buffer.budget() == 1024U);
   f.buffer.set_budget(3);
   BOOST_TEST(f.buffer.budget() == 3U);
   f.buffer.set_budget(0);

@@ -624,6 +624,25 @@ BOOST_AUTO_TEST_CASE(an_array_of_rings_is_counted_once) {
   BOOST_TEST(told((buffer.try_next<counted_event, lost>().value())) == "lost " + std::to_string(failed));
 }
 
+BOOST_AUTO_TEST_CASE(the_counter_of_an_array_of_rings_is_named_once) {
+  streams s;
+  ring_buffer buffer{s.io};
+  buffer.add(s.obj.map("ring_0"));
+  buffer.add(s.obj.map("first"));
+  error_code ec;
+  buffer.count_lost("by_index", s.obj.map("by_index_lost"), ec);
+  BOOST_TEST(ec == errc::not_found);
+  buffer = ring_buffer{s.io, s.obj.map("by_index")};
+  write_args args;
+  args.index = 2;
+  auto const failed = s.write(ring::by_index, 200, args).failed;
+  BOOST_TEST(failed > 0U);
+  buffer.count_lost("by_index", s.obj.map("spare_lost"));
+  BOOST_TEST(buffer.lost().value() == 0U);
+  buffer.count_lost("by_index", s.obj.map("by_index_lost"));
+  BOOST_TEST(buffer.lost().value() == failed);
+}
+
 // Nothing is lost in silence: two writers as fast as they can, a ring that is too small, and a reader.
 BOOST_AUTO_TEST_CASE(all_that_was_emitted_was_received_or_lost) {
   constexpr std::uint64_t each = 300'000;

@@ -81,15 +81,16 @@ class batch {
   friend struct detail::ring_verbs;
 
   // The head is known to fit.
-  batch(std::shared_ptr<detail::ring_core> core, std::size_t budget) noexcept
-      : core_{std::move(core)}, current_{core_->head().raw}, ends_{core_->records() + budget} {
+  batch(std::shared_ptr<detail::ring_core> core, std::size_t records) noexcept
+      : core_{std::move(core)}, ends_{core_->records() + records} {
     core_->lease();
-    set_fence();
+    found();
     if constexpr (reading::wants_losses) losses_ = core_->new_losses();
   }
 
   void take(batch& other) noexcept {
     core_ = std::move(other.core_);
+    reader_ = other.reader_;
     current_ = std::exchange(other.current_, {});
     ends_ = other.ends_;
     fence_ = other.fence_;
@@ -101,32 +102,49 @@ class batch {
     seen_ = true;
     if constexpr (reading::wants_losses)
       if (losses_) return *losses_;
-    return reading::refer(core_->found(current_));
+    if constexpr (reading::uniform) {
+      return *reinterpret_cast<typename reading::first const*>(current_.data);
+    } else {
+      return reading::refer(core_->found(current_));
+    }
   }
 
   void advance() noexcept {
-    if (!release()) return;
-    if (core_->records() != fence_ && !core_->closed()) [[likely]] {
-      current_ = core_->glance();
-      if (current_.data != nullptr && reading::fits(core_->found(current_))) [[likely]]
+    if constexpr (reading::uniform) {
+      seen_ = false;
+      current_.data = reader_->template run_on<sizeof(typename reading::first)>();
+      if (current_.data != nullptr) [[likely]]
         return;
+    } else {
+      if (!pass()) return;
+      if (core_->records() != fence_ && !core_->closed()) [[likely]] {
+        current_ = core_->glance();
+        if (current_.data != nullptr && reading::fits(core_->found(current_))) [[likely]]
+          return;
+      }
     }
     look();
   }
 
-  // The slow half of advance(): at the budget, at another ring's turn, and where the next record is not plainly there.
+  // The slow half of advance(): at the end of a run, at the budget, at another ring's turn, and where the next record
+  // is not plainly there.
   [[gnu::noinline]] void look() noexcept {
+    core_->settle();
     current_ = {};
     if (core_->records() == ends_ || core_->closed()) return;
-    if (core_->look(detail::ops_of<detail::type_check::skip, Ts...>) == detail::look_status::ready)
-      current_ = core_->head().raw;
-    set_fence();
+    if (core_->look(detail::ops_of<detail::type_check::skip, Ts...>) == detail::look_status::ready) found();
   }
 
-  void set_fence() noexcept { fence_ = std::min(ends_, core_->turn_ends()); }
+  void found() noexcept {
+    current_ = core_->head().raw;
+    if constexpr (reading::uniform)
+      reader_ = &core_->template begin_leased_run<typename reading::first>(ends_);
+    else
+      fence_ = std::min(ends_, core_->turn_ends());
+  }
 
   // Goes on behind what is current; false if that was a loss, with the record still to come.
-  bool release() noexcept {
+  bool pass() noexcept {
     seen_ = false;
     if constexpr (reading::wants_losses) {
       if (losses_) {
@@ -134,14 +152,17 @@ class batch {
         return false;
       }
     }
-    core_->pass(current_);
+    if constexpr (reading::uniform)
+      reader_->template run_pass<sizeof(typename reading::first)>();
+    else
+      core_->pass(current_);
     return true;
   }
 
   void end_lease() noexcept {
     if (!core_) return;
     bool const ours = !core_->forked();
-    if (ours && !empty() && seen_) release();
+    if (ours && !empty() && seen_) pass();
     if (losses_) core_->keep_losses(*losses_);
     current_ = {};
     core_->end_lease(ours);
@@ -149,9 +170,10 @@ class batch {
   }
 
   std::shared_ptr<detail::ring_core> core_;
-  detail::raw_record current_;  // without data at the end
-  std::uint64_t ends_ = 0;      // the count of records read at which the budget is spent,
-  std::uint64_t fence_ = 0;     // and at which the slow half has to look
+  detail::ring_reader* reader_ = nullptr;  // the one whose records are walked in a run
+  detail::raw_record current_;             // without data at the end; in a run nothing but data counts
+  std::uint64_t ends_ = 0;                 // the count of records read at which the budget is spent,
+  std::uint64_t fence_ = 0;                // and at which the slow half has to look
   bool seen_ = false;
   std::optional<lost> losses_;
 };

@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
+#include <vector>
 
 namespace tinybpf {
 
@@ -149,7 +150,7 @@ class basic_ring_buffer {
   /// Adds a ring to the stream, or all rings of an array of ring buffers. One wait serves all rings, and reads take
   /// their records in turns. Naming E says that all of this ring's records are E, which then needs no tag. May be
   /// called while a wait is pending. Errors: those of the constructor, and EEXIST for a map that is in the stream
-  /// already.
+  /// already; then nothing was added.
   template <class E = void>
   void add(map const& m) {
     detail::or_throw([&](error_code& ec, diagnostics& details) { add<E>(m, ec, details); });
@@ -172,21 +173,22 @@ class basic_ring_buffer {
       static_assert(event<E>, "an event type is trivially copyable and default-constructible");
       type = &typeid(E);
     }
-    for (auto& s : sources)
-      if (!ec) impl_->add_ring(std::move(s), type, ec, details);
+    impl_->add(std::move(sources), type, ec, details);
   }
   /// @overload Over memory that a test or another transport provides.
   void add(detail::ring_source source, std::type_info const* type = nullptr) {
     detail::or_throw([&](error_code& ec, diagnostics& details) {
       if (!is_open()) return detail::refuse_closed("add", ec, &details);
-      impl_->add_ring(std::move(source), type, ec, details);
+      std::vector<detail::ring_source> one;
+      one.push_back(std::move(source));
+      impl_->add(std::move(one), type, ec, details);
     });
   }
 
   /// Reads several rings in the order of a field of their records, such as rings kept per CPU:
   /// `merge_by(&exec_event::time_ns, 1ms)`. The field holds nanoseconds of CLOCK_MONOTONIC (`bpf_ktime_get_ns`). While
-  /// some ring is empty, a record waits up to `max_delay` for older ones; what comes later still is given out of order.
-  /// No effect on a closed buffer.
+  /// some ring is empty, a record waits up to `max_delay` for older ones, counted from its time (or from now if that is
+  /// in the future); what comes later still is given out of order. No effect on a closed buffer.
   template <class E>
   void merge_by(std::uint64_t E::*time, std::chrono::nanoseconds max_delay) {
     static constexpr E sample{};
@@ -224,9 +226,9 @@ class basic_ring_buffer {
   /// rings has no counter: unknown is not zero. Reads shared memory, no system call.
   [[nodiscard]] std::optional<std::uint64_t> lost() const noexcept { return impl_ ? impl_->lost() : std::nullopt; }
 
-  /// Names the counter of a ring whose own object has none, such as a pinned one: an array as TINYBPF_LOST_COUNTER
-  /// declares it. Errors: `errc::closed`, `errc::wrong_map_type`, `errc::not_found` for a ring that is not in the
-  /// stream.
+  /// Names the counter of a ring, or of an array of rings, whose own object has none, such as a pinned one: an array as
+  /// TINYBPF_LOST_COUNTER declares it. Errors: `errc::closed`, `errc::wrong_map_type`, `errc::not_found` for a ring
+  /// that is not in the stream.
   void count_lost(std::string_view ring, map const& counter) {
     detail::or_throw([&](error_code& ec, diagnostics& details) { count_lost(ring, counter, ec, details); });
   }
@@ -252,11 +254,11 @@ class basic_ring_buffer {
     return impl_ ? impl_->policy() : tinybpf::wakeup_policy{};
   }
 
-  /// How many records `next` reads before it gives the loop its turn; 256 unless set; 0 on a closed buffer.
-  [[nodiscard]] std::size_t budget() const noexcept { return impl_ ? impl_->budget : 0; }
+  /// How many records `next` reads before it gives the loop its turn; 1024 unless set; 0 on a closed buffer.
+  [[nodiscard]] std::size_t budget() const noexcept { return impl_ ? impl_->budget() : 0; }
   /// Sets it; 0 counts as 1. No effect on a closed buffer.
   void set_budget(std::size_t records) noexcept {
-    if (impl_) impl_->budget = records != 0 ? records : 1;
+    if (impl_) impl_->set_budget(records != 0 ? records : 1);
   }
 
   /// The next record, or nothing if none is there now. Never waits. Errors: `errc::closed`,
@@ -299,39 +301,39 @@ class basic_ring_buffer {
   /// race. Errors: `errc::closed`, `errc::operation_in_progress`, `operation_aborted`.
   template <class Ex = boost::asio::any_io_executor>
   [[nodiscard]] boost::asio::awaitable<void, Ex> async_wait() {
-    return verbs::template wait<Ex>(impl_);
+    return verbs::template wait<Ex>(impl_.share());
   }
   /// @overload For any completion token. Signature: `void(error_code)`.
   template <class Token>
   auto async_wait(Token&& token) {
-    return verbs::async_wait(impl_, nullptr, std::forward<Token>(token));
+    return verbs::async_wait(impl_.share(), nullptr, std::forward<Token>(token));
   }
   /// @overload Fills `details` when it completes with an error.
   template <class Token>
   auto async_wait(diagnostics& details, Token&& token) {
-    return verbs::async_wait(impl_, &details, std::forward<Token>(token));
+    return verbs::async_wait(impl_.share(), &details, std::forward<Token>(token));
   }
 
   /// `next` for any completion token. Signature: `void(error_code, E)`, or a std::variant of the types.
   template <class... Ts, class Token>
   auto async_next(Token&& token) {
-    return verbs::template async_next<plan<Ts...>>(impl_, nullptr, std::forward<Token>(token));
+    return verbs::template async_next<plan<Ts...>>(impl_.share(), nullptr, std::forward<Token>(token));
   }
   /// @overload Fills `details` when it completes with an error.
   template <class... Ts, class Token>
   auto async_next(diagnostics& details, Token&& token) {
-    return verbs::template async_next<plan<Ts...>>(impl_, &details, std::forward<Token>(token));
+    return verbs::template async_next<plan<Ts...>>(impl_.share(), &details, std::forward<Token>(token));
   }
 
   /// `read_some` for any completion token. Signature: `void(error_code, batch<Ts...>)`.
   template <class... Ts, class Token>
   auto async_read_some(std::size_t budget, Token&& token) {
-    return verbs::template async_read_some<plan<Ts...>>(impl_, budget, nullptr, std::forward<Token>(token));
+    return verbs::template async_read_some<plan<Ts...>>(impl_.share(), budget, nullptr, std::forward<Token>(token));
   }
   /// @overload Fills `details` when it completes with an error.
   template <class... Ts, class Token>
   auto async_read_some(std::size_t budget, diagnostics& details, Token&& token) {
-    return verbs::template async_read_some<plan<Ts...>>(impl_, budget, &details, std::forward<Token>(token));
+    return verbs::template async_read_some<plan<Ts...>>(impl_.share(), budget, &details, std::forward<Token>(token));
   }
 
   /// Calls `handler(E const&)` for what is there, at most `budget()` records, and returns for how many. Never waits. A
@@ -339,7 +341,7 @@ class basic_ring_buffer {
   template <class... Ts, class Handler>
   std::size_t consume(Handler&& handler) {
     std::size_t count = 0;
-    verbs::template consume<plan<Ts...>>(impl_, impl_ ? impl_->budget : 1, count, handler);
+    verbs::template consume<plan<Ts...>>(impl_.share(), impl_ ? impl_->budget() : 1, count, handler);
     return count;
   }
 
@@ -348,12 +350,13 @@ class basic_ring_buffer {
   /// type of the awaiting coroutine.
   template <class... Ts, class Handler>
   [[nodiscard]] boost::asio::awaitable<void> async_run(Handler handler) {
-    return verbs::template run<plan<Ts...>, boost::asio::any_io_executor>(impl_, std::move(handler));
+    return verbs::template run<plan<Ts...>, boost::asio::any_io_executor>(impl_.share(), std::move(handler));
   }
   /// @overload For any completion token. Signature: `void(std::exception_ptr)`.
   template <class... Ts, class Handler, class Token>
   auto async_run(Handler handler, Token&& token) {
-    return boost::asio::co_spawn(get_executor(), verbs::template run<plan<Ts...>, Executor>(impl_, std::move(handler)),
+    return boost::asio::co_spawn(get_executor(),
+                                 verbs::template run<plan<Ts...>, Executor>(impl_.share(), std::move(handler)),
                                  std::forward<Token>(token));
   }
 
@@ -385,21 +388,21 @@ class basic_ring_buffer {
   template <class... Args, class... Ts>
   auto next_as(detail::reading_list<Ts...>) {
     using executor = typename detail::split_arguments<detail::reading_list<>, Args...>::executor;
-    return verbs::template next<plan<Ts...>, executor>(impl_);
+    return verbs::template next<plan<Ts...>, executor>(detail::ring_pin<Executor>{impl_});
   }
   template <class... Args, class... Ts>
   auto read_some_as(detail::reading_list<Ts...>, std::size_t budget) {
     using executor = typename detail::split_arguments<detail::reading_list<>, Args...>::executor;
-    return verbs::template read_some<plan<Ts...>, executor>(impl_, budget);
+    return verbs::template read_some<plan<Ts...>, executor>(impl_.share(), budget);
   }
 
   void open(Executor const& ex, map const& m, error_code& ec, diagnostics& details) {
-    impl_ = std::make_shared<impl_type>(ex);
+    impl_ = detail::ring_handle<Executor>{std::make_shared<impl_type>(ex)};
     add<void>(m, ec, details);
-    if (ec) impl_.reset();
+    if (ec) impl_ = {};
   }
 
-  std::shared_ptr<impl_type> impl_;
+  detail::ring_handle<Executor> impl_;
 };
 
 /// The usual ring buffer.
@@ -407,7 +410,7 @@ using ring_buffer = basic_ring_buffer<>;
 
 /// A ring buffer that is read as certain types, checked when the view was made: its verbs do nothing per event but the
 /// size and tag test. Everything said of `basic_ring_buffer` holds, with the types left out. Copyable; copies share the
-/// buffer, and keep its memory mapped.
+/// buffer, also in what is said of threads, and keep its memory mapped.
 template <class Executor, class... Ts>
 class typed_ring_buffer {
   using impl_type = detail::ring_impl<Executor>;
@@ -441,42 +444,42 @@ class typed_ring_buffer {
   /// See basic_ring_buffer::next.
   template <class Ex = boost::asio::any_io_executor>
   [[nodiscard]] boost::asio::awaitable<value_type, Ex> next() {
-    return verbs::template next<plan, Ex>(impl_);
+    return verbs::template next<plan, Ex>(detail::ring_pin<Executor>{impl_});
   }
 
   /// See basic_ring_buffer::read_some.
   template <class Ex = boost::asio::any_io_executor>
   [[nodiscard]] boost::asio::awaitable<batch<Ts...>, Ex> read_some(std::size_t budget) {
-    return verbs::template read_some<plan, Ex>(impl_, budget);
+    return verbs::template read_some<plan, Ex>(impl_.share(), budget);
   }
 
   /// See basic_ring_buffer::async_next.
   template <class Token>
   auto async_next(Token&& token) {
-    return verbs::template async_next<plan>(impl_, nullptr, std::forward<Token>(token));
+    return verbs::template async_next<plan>(impl_.share(), nullptr, std::forward<Token>(token));
   }
   /// @overload Fills `details` when it completes with an error.
   template <class Token>
   auto async_next(diagnostics& details, Token&& token) {
-    return verbs::template async_next<plan>(impl_, &details, std::forward<Token>(token));
+    return verbs::template async_next<plan>(impl_.share(), &details, std::forward<Token>(token));
   }
 
   /// See basic_ring_buffer::async_read_some.
   template <class Token>
   auto async_read_some(std::size_t budget, Token&& token) {
-    return verbs::template async_read_some<plan>(impl_, budget, nullptr, std::forward<Token>(token));
+    return verbs::template async_read_some<plan>(impl_.share(), budget, nullptr, std::forward<Token>(token));
   }
   /// @overload Fills `details` when it completes with an error.
   template <class Token>
   auto async_read_some(std::size_t budget, diagnostics& details, Token&& token) {
-    return verbs::template async_read_some<plan>(impl_, budget, &details, std::forward<Token>(token));
+    return verbs::template async_read_some<plan>(impl_.share(), budget, &details, std::forward<Token>(token));
   }
 
  private:
   friend class basic_ring_buffer<Executor>;
-  explicit typed_ring_buffer(std::shared_ptr<impl_type> impl) noexcept : impl_{std::move(impl)} {}
+  explicit typed_ring_buffer(detail::ring_handle<Executor> impl) noexcept : impl_{std::move(impl)} {}
 
-  std::shared_ptr<impl_type> impl_;
+  detail::ring_handle<Executor> impl_;
 };
 
 }  // namespace tinybpf

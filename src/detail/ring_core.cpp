@@ -1,10 +1,10 @@
 #include <tinybpf/detail/ring_core.hpp>
 
+#include "fork_count.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
 
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include <boost/core/demangle.hpp>
 
@@ -37,37 +37,61 @@ bool watch(int epoll, ring_state& ring) {
 
 }  // namespace
 
-ring_core::ring_core() : owner_{static_cast<int>(getpid())} {}
+ring_core::ring_core() : forks_{fork_count()} {}
 
 ring_core::~ring_core() { close(); }
 
-void ring_core::add(ring_source&& source, std::type_info const* type, error_code& ec, diagnostics& details) {
-  auto const same = [&](auto const& r) { return source.map_id != 0 && r->source.map_id == source.map_id; };
-  if (std::any_of(rings_.begin(), rings_.end(), same)) {
-    details.map = source.name;
-    return report(ec, details, from_libbpf(EEXIST), "ring buffer '" + source.name + "' is in this stream already");
+joining_rings ring_core::prepare(std::vector<ring_source>&& sources, std::type_info const* type, error_code& ec,
+                                 diagnostics& details) {
+  joining_rings joining;
+  auto const is_here = [](auto const& rings, std::uint32_t id) {
+    return id != 0 && std::any_of(rings.begin(), rings.end(), [&](auto const& r) { return r->source.map_id == id; });
+  };
+  for (auto& s : sources) {
+    if (is_here(rings_, s.map_id) || is_here(joining.rings, s.map_id)) {
+      details.map = s.name;
+      report(ec, details, from_libbpf(EEXIST), "ring buffer '" + s.name + "' is in this stream already");
+      return joining;
+    }
+    joining.rings.push_back(std::make_unique<ring_state>(std::move(s), type));
   }
-  auto ring = std::make_unique<ring_state>(std::move(source), type);
-  owned_descriptor over_all;
-  if (rings_.size() == 1) {
-    over_all.reset(epoll_create1(EPOLL_CLOEXEC));
-    if (over_all.get() < 0 || !watch(over_all.get(), *rings_.front()))
-      return report(ec, details, last_errno(), "cannot watch several ring buffers");
-  }
-  int const epoll = over_all.get() >= 0 ? over_all.get() : epoll_.get();
-  if (!rings_.empty() && !watch(epoll, *ring))
-    return report(ec, details, last_errno(), "cannot watch ring buffer '" + ring->source.name + "'");
-  active_.reserve(rings_.size() + 1);
+  auto const all = rings_.size() + joining.rings.size();
+  active_.reserve(all);
   {
     std::lock_guard const lock{rings_mutex_};
-    rings_.push_back(std::move(ring));
+    rings_.reserve(all);
   }
-  if (over_all.get() >= 0) epoll_ = std::move(over_all);
-  if (rings_.size() == 1)
-    current_ = rings_.front().get();
-  else
-    rotate_at_ = records_;
-  // What fits the objects so far says nothing about this one's.
+  if (all > 1 && epoll_.get() < 0) {
+    joining.over_all.reset(epoll_create1(EPOLL_CLOEXEC));
+    if (joining.over_all.get() < 0 || (!rings_.empty() && !watch(joining.over_all.get(), *rings_.front())))
+      report(ec, details, last_errno(), "cannot watch several ring buffers");
+  }
+  int const epoll = joining.over_all.get() >= 0 ? joining.over_all.get() : epoll_.get();
+  for (auto const& r : joining.rings)
+    if (!ec && all > 1 && !watch(epoll, *r))
+      report(ec, details, last_errno(), "cannot watch ring buffer '" + r->source.name + "'");
+  if (ec) abandon(joining);
+  joining.native_handle = all > 1 ? epoll : joining.rings.front()->source.descriptor.get();
+  return joining;
+}
+
+// Closing their descriptors is not enough: the map has others.
+void ring_core::abandon(joining_rings const& joining) noexcept {
+  if (epoll_.get() < 0) return;
+  for (auto const& r : joining.rings)
+    static_cast<void>(epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, r->source.descriptor.get(), nullptr));
+}
+
+void ring_core::join(joining_rings&& joining) noexcept {
+  settle();
+  {
+    std::lock_guard const lock{rings_mutex_};
+    for (auto& r : joining.rings) rings_.push_back(std::move(r));  // within what prepare() reserved
+  }
+  if (joining.over_all.get() >= 0) epoll_ = std::move(joining.over_all);
+  if (current_ == &none_) current_ = rings_.front().get();
+  rotate_at_ = rings_.size() > 1 ? records_ : never;
+  // What fits the objects so far says nothing about these.
   checked_.clear();
   last_checked_ = nullptr;
   set_policy(policy());
@@ -79,16 +103,24 @@ int ring_core::native_handle() const noexcept {
   return current_->source.descriptor.get();
 }
 
-void ring_core::set_policy(wakeup_policy policy) {
+void ring_core::set_policy(wakeup_policy policy) noexcept {
+  settle();
   std::size_t smallest = 0;
   for (auto const& r : rings_)
     if (smallest == 0 || r->source.regions.size < smallest) smallest = r->source.regions.size;
   rule_ = wakeup_rule{policy, smallest};
 }
 
+void ring_core::set_order(time_order const& order) noexcept {
+  settle();
+  order_ = order;
+  if (rings_.size() > 1) rotate_at_ = records_;
+}
+
 void ring_core::close() noexcept {
   if (closed()) return;
   if (!forked()) {
+    settle();
     drop_view();
     publish();
   }
@@ -114,11 +146,12 @@ void ring_core::set_waiting(bool yes) noexcept {
   waits_.store(yes, std::memory_order_release);
 }
 
-bool ring_core::forked() const noexcept { return getpid() != owner_; }
+bool ring_core::forked() const noexcept { return fork_count() != forks_; }
 
 void ring_core::end_lease(bool ours) noexcept {
   state_ &= ~leased;
   if (!ours) return;
+  settle();
   if (closed())
     publish();
   else
@@ -129,16 +162,35 @@ void ring_core::publish() noexcept {
   for (auto* const r : active_) r->reader.publish();
 }
 
-void ring_core::publish_from_elsewhere() noexcept {
+bool ring_core::publish_from_elsewhere() noexcept {
   std::lock_guard const lock{rings_mutex_};
-  if (waits_.load(std::memory_order_acquire)) return;
-  for (auto const& r : rings_) r->reader.publish_from_elsewhere();
+  if (waits_.load(std::memory_order_seq_cst)) return false;
+  std::uint64_t ends = 0;
+  for (auto const& r : rings_) ends += r->reader.publish_from_elsewhere();
+  return std::exchange(published_elsewhere_, ends) != ends;
+}
+
+// A reader that saw the publisher on and then read something must still be served: after the switch is off, once more.
+void ring_core::publisher_is_off() noexcept {
+  publisher_on_.store(false, std::memory_order_seq_cst);
+  {
+    std::lock_guard const lock{rings_mutex_};
+    for (auto const& r : rings_) r->reader.interrupt_run();
+  }
+  publish_from_elsewhere();
+}
+
+// A range whose run ends under it goes on with one record more, before it looks up.
+void ring_core::end_run() noexcept {
+  records_ += current_->reader.end_run(run_size_);
+  if ((state_ & leased) == 0) run_size_ = 0;
+  run_of_ = turn_run_of_ = nullptr;
 }
 
 void ring_core::rest() noexcept {
-  bool const hold = policy().decides() != wakeup_policy::kind::immediate;
-  for (auto* const r : active_) hold ? r->reader.hold_back() : r->reader.publish();
-  if (hold) read_something();
+  if (policy().decides() != wakeup_policy::kind::immediate)
+    for (auto* const r : active_) r->reader.hold_back();
+  read_something();
 }
 
 void ring_core::look_everywhere() noexcept {
@@ -225,17 +277,22 @@ ring_status ring_core::peek_in_order() noexcept {
     }
     if (!asked) continue;
     if (oldest == nullptr) return busy ? ring_status::busy : ring_status::empty;
-    // Some ring is empty, and may yet get a record that is older: wait for it as long as was allowed.
-    auto const delay = static_cast<std::uint64_t>(order_->max_delay.count());
+    // Some ring is empty, and may yet get a record that is older: wait for it as long as was allowed, counted from the
+    // record's time, or from now if that is in the future.
     auto const now = monotonic_now();
-    ordered_until_ = now > delay ? now - delay : 0;
-    if (oldest_time <= ordered_until_) {
+    auto const position = oldest->reader.head().position;
+    if (held_.ring != oldest || held_.position != position) held_ = {oldest, position, std::min(oldest_time, now)};
+    auto const delay = static_cast<std::uint64_t>(order_->max_delay.count());
+    auto const waited = now - held_.since;
+    if (waited >= delay) {
+      ordered_until_ = std::max(ordered_until_, now - delay);
       current_ = oldest;
       rotate_at_ = records_ + 1;
       return ring_status::ready;
     }
-    held_for_order_ =
-        std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(oldest_time - ordered_until_, delay + 1))};
+    // The descriptor is readable all the while, so it cannot tell: look at the empty rings now and then.
+    held_for_order_ = std::min(std::chrono::nanoseconds{static_cast<std::int64_t>(delay - waited)},
+                               std::clamp(order_->max_delay / 16, shortest_hold, longest_hold));
     return ring_status::busy;
   }
 }
@@ -278,16 +335,23 @@ std::optional<tinybpf::lost> ring_core::find_losses() noexcept {
 }
 
 void ring_core::count_lost(std::string_view ring, loss_counter&& losses, error_code& ec, diagnostics& details) {
+  // The rings of an array are called `array[i]`, and share one counter.
+  auto const in_array = [&](std::string_view name) {
+    return name.size() > ring.size() && name.starts_with(ring) && name[ring.size()] == '[';
+  };
+  bool counted = false;
   for (auto const& r : rings_) {
-    if (r->source.name != ring) {
-      details.names.push_back(r->source.name);
-      continue;
-    }
-    r->source.losses = std::move(losses);
+    std::string_view const name = r->source.name;
+    if (name != ring && !in_array(name)) continue;
+    auto& of_this = r->source.losses.emplace(losses);
+    if (std::exchange(counted, true)) of_this.count = 0;
+  }
+  if (counted) {
     loss_check_due_ = true;
     details = {};
     return;
   }
+  for (auto const& r : rings_) details.names.push_back(r->source.name);
   report(ec, details, errc::not_found, "no ring buffer '" + std::string{ring} + "' is in this stream",
          near_names(ring, details.names));
 }

@@ -13,8 +13,10 @@ bool ring_reader::publish_and_check_empty() noexcept {
   return producer_word().load(std::memory_order_seq_cst) == consumer_;
 }
 
-void ring_reader::publish_from_elsewhere() noexcept {
-  advance_word(position_ref{consumer_}.load(std::memory_order_acquire));
+ring_reader::position_type ring_reader::publish_from_elsewhere() noexcept {
+  auto const to = position_ref{consumer_}.load(std::memory_order_acquire);
+  advance_word(to);
+  return to;
 }
 
 void ring_reader::publish_to(position_type to) noexcept {

@@ -144,6 +144,8 @@ std::vector<ring_source> map_array(map_core const& array, error_code& ec, diagno
   for (__u32 i = 0; i < array.max_entries; ++i) {
     __u32 id = 0;
     if (bpf_map_lookup_elem(array.fd, &i, &id) != 0) continue;  // an empty place
+    auto const same = [id](ring_source const& s) { return s.map_id == id; };
+    if (std::any_of(sources.begin(), sources.end(), same)) continue;  // one ring for several CPUs
     auto const name = array.name + "[" + std::to_string(i) + "]";
     owned_descriptor fd{bpf_map_get_fd_by_id(id)};
     if (fd.get() < 0) {

@@ -130,6 +130,9 @@ struct reading {
 
   static constexpr bool single = sizeof...(Ts) == 1;
   static constexpr bool plain = single && (event<Ts> && ...);  // nothing to do but to copy
+  // All records that fit have one length, and nothing but that is asked of them. They can be viewed where they are.
+  static constexpr bool uniform =
+      plain && ((size_rule_of<Ts>() == size_rule::exact && !has_tag<Ts> && alignof(Ts) <= 8) && ...);
   static constexpr bool wants_losses = (std::is_same_v<Ts, lost> || ...);
   static constexpr bool view = (alternative<Ts>::view || ...);
   static constexpr std::size_t records = (std::size_t{!std::is_same_v<Ts, lost>} + ...);

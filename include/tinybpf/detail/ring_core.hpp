@@ -10,6 +10,7 @@
 #include <tinybpf/event.hpp>
 #include <tinybpf/wakeup.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -82,6 +83,15 @@ struct ring_state {
   bool active = false;                   ///< May have something to read.
 };
 
+/// Rings on their way into a stream.
+struct joining_rings {
+  joining_rings() = default;
+
+  std::vector<std::unique_ptr<ring_state>> rings;
+  owned_descriptor over_all;  ///< Over them and those that are there, if it is new.
+  int native_handle = -1;     ///< What the stream's will be.
+};
+
 /// What became of one look at the stream.
 enum class look_status : std::uint8_t {
   ready,    ///< There is a record, and it fits.
@@ -108,8 +118,12 @@ class ring_core {
   ring_core& operator=(ring_core const&) = delete;
   virtual ~ring_core();
 
-  /// Adds a ring. Errors: EEXIST for one that is there already; the kernel's.
-  void add(ring_source&& source, std::type_info const* type, error_code& ec, diagnostics& details);
+  /// Gets rings ready to `join`, or, if that is not to be, to be given to `abandon`. Errors: EEXIST for one that is
+  /// there already; the kernel's, and then there is nothing to abandon.
+  joining_rings prepare(std::vector<ring_source>&& sources, std::type_info const* type, error_code& ec,
+                        diagnostics& details);
+  void abandon(joining_rings const& joining) noexcept;
+  void join(joining_rings&& joining) noexcept;
 
   /// What tells that there may be something to read: the first ring's descriptor, or one over all rings.
   [[nodiscard]] int native_handle() const noexcept;
@@ -126,9 +140,9 @@ class ring_core {
   [[nodiscard]] std::optional<std::uint64_t> lost() const noexcept;
   void count_lost(std::string_view ring, loss_counter&& losses, error_code& ec, diagnostics& details);
 
-  void set_policy(wakeup_policy policy);
+  void set_policy(wakeup_policy policy) noexcept;
   [[nodiscard]] wakeup_policy policy() const noexcept { return rule_.policy(); }
-  void set_order(time_order const& order) noexcept { order_ = order; }
+  void set_order(time_order const& order) noexcept;
 
   /// Publishes and refuses everything from now on.
   void close() noexcept;
@@ -137,14 +151,18 @@ class ring_core {
 
   /// Hands everything that was read back to the kernel.
   void publish() noexcept;
-  /// Likewise from another thread than the reader's, unless a reader is waiting: then it has decided itself.
-  void publish_from_elsewhere() noexcept;
+  /// Likewise from another thread than the reader's, unless a reader is waiting: then it has decided itself. True if
+  /// there was something that had been read since the last call.
+  bool publish_from_elsewhere() noexcept;
   /// Hands back what the policy does not want held.
   void rest() noexcept;
 
   /// What a read may not do now: nothing, `errc::closed` or `errc::operation_in_progress`. Ends the view that an
   /// earlier read gave out.
-  errc begin_read() noexcept { return state_ == 0 ? errc{} : begin_read_slowly(); }
+  errc begin_read() noexcept {
+    settle();
+    return state_ == 0 ? errc{} : begin_read_slowly();
+  }
 
   /// Checks the types against the object's, once per type and buffer.
   template <class... Ts>
@@ -194,7 +212,44 @@ class ring_core {
   /// True if a read of the types need not be checked further.
   template <class... Ts>
   [[nodiscard]] bool ready_for() const noexcept {
-    return state_ == 0 && (known_last<typename alternative<Ts>::event_type>() && ...);
+    return state_ == 0 && run_size_ == 0 && publisher_on_.load(std::memory_order_relaxed) &&
+           (known_last<typename alternative<Ts>::event_type>() && ...);
+  }
+
+  /// Lets the reads that follow walk records of type E, as far as neither the turn of another ring nor anything else
+  /// has to be looked at. E was checked and is `uniform`, and an E was just read.
+  template <class E>
+  void begin_run() noexcept {
+    if (state_ != 0 || !carries<E>()) return;
+    bool const in_turn = spent() < budget_ && policy().decides() != wakeup_policy::kind::immediate;
+    begin_run_within<E>(in_turn ? budget_ - spent() : never);
+    run_of_ = &typeid(E);
+    if (in_turn) turn_run_of_ = run_of_;
+  }
+  /// Likewise for a range, which walks at most to `until`, a count of records. Gives the reader to walk with.
+  template <class E>
+  ring_reader& begin_leased_run(std::uint64_t until) noexcept {
+    if (carries<E>()) begin_run_within<E>(until - records_);
+    return current_->reader;
+  }
+  /// The next record of the run, or null if there is none: then ask `look`.
+  template <class E>
+  [[nodiscard]] std::byte const* next_of_run() const noexcept {
+    return run_of_ == &typeid(E) ? current_->reader.run_next<sizeof(E)>() : nullptr;
+  }
+  /// Likewise, and only within the budget of the loop's turn.
+  template <class E>
+  [[nodiscard]] std::byte const* next_of_turn() const noexcept {
+    return turn_run_of_ == &typeid(E) ? current_->reader.run_next<sizeof(E)>() : nullptr;
+  }
+  /// Goes on behind it.
+  template <class E>
+  void pass_in_run() noexcept {
+    current_->reader.run_pass<sizeof(E)>();
+  }
+  /// Ends the run, if there is one.
+  void settle() noexcept {
+    if (run_size_ != 0) end_run();
   }
 
   /// Takes the record that was found to fit.
@@ -232,8 +287,23 @@ class ring_core {
   /// Nothing is handed back unless it is `ours`: not a forked child's.
   void end_lease(bool ours) noexcept;
 
-  /// To be called after reads: what was read and not yet handed back will be, even if the user never comes back.
-  virtual void read_something() noexcept {}
+  /// To be called after reads: hands back what was read if the policy wants that, and else sees to it that it will be,
+  /// even if the user never comes back.
+  void read_something() noexcept {
+    if (policy().decides() == wakeup_policy::kind::immediate)
+      publish();
+    else
+      publish_in_time();
+  }
+
+  /// The second half of that. In a run, to be called after its end was set: whoever switches the publisher off does the
+  /// two in the other order.
+  void publish_in_time() noexcept {
+    if (!publisher_on_.load(std::memory_order_seq_cst)) {
+      publisher_on_.store(true, std::memory_order_relaxed);
+      arm_publisher();
+    }
+  }
 
   /// Records read since the loop last had its turn.
   [[nodiscard]] std::size_t spent() const noexcept { return static_cast<std::size_t>(records_ - turn_began_); }
@@ -247,7 +317,18 @@ class ring_core {
   /// Looks at all rings next time, whatever their descriptors say.
   void look_everywhere() noexcept;
 
-  std::size_t budget = 256;  ///< How many `next` may read before the loop has its turn.
+  /// How many records `next` may read before the loop has its turn.
+  [[nodiscard]] std::size_t budget() const noexcept { return budget_; }
+  void set_budget(std::size_t records) noexcept {
+    settle();
+    budget_ = records;
+  }
+
+ protected:
+  /// Somebody will call `publish_from_elsewhere` before long, and call this again while that finds something.
+  virtual void arm_publisher() noexcept {}
+  /// Nobody will any more, until the next `arm_publisher`.
+  void publisher_is_off() noexcept;
 
  private:
   template <class E>
@@ -274,6 +355,20 @@ class ring_core {
   static constexpr std::uint32_t waited_for = 4;  // an operation is waiting
   static constexpr std::uint32_t viewed = 8;      // the last read gave out a view of the head
 
+  // What is known to arrive on the current ring.
+  template <class E>
+  [[nodiscard]] bool carries() const noexcept {
+    return current_->type == nullptr || *current_->type == typeid(E);
+  }
+
+  template <class E>
+  void begin_run_within(std::uint64_t records) noexcept {
+    current_->reader.begin_run<sizeof(E)>(std::min(records, rotate_at_ - records_));
+    run_size_ = sizeof(E);
+    publish_in_time();
+  }
+  void end_run() noexcept;
+
   errc begin_read_slowly() noexcept;
   void drop_view() noexcept;
   ring_status peek_around() noexcept;
@@ -286,8 +381,15 @@ class ring_core {
   static constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
   static constexpr std::uint64_t quantum = 64;      // records of one ring before another has its turn
   static constexpr std::uint64_t ask_every = 1024;  // records before idle rings are asked whether they still are
+  static constexpr std::chrono::nanoseconds shortest_hold = std::chrono::microseconds{50};
+  static constexpr std::chrono::nanoseconds longest_hold = std::chrono::milliseconds{1};
 
   std::uint32_t state_ = 0;
+  std::uint32_t run_size_ = 0;                   // the length of the records in the run; 0 if there is none
+  std::type_info const* run_of_ = nullptr;       // the type of a run that try_next may walk,
+  std::type_info const* turn_run_of_ = nullptr;  // and of one that next may walk, too
+  std::size_t budget_ = 1024;
+  std::atomic<bool> publisher_on_{false};
   std::atomic<bool> waits_{false};  // waited_for, for publish_from_elsewhere()
   ring_state none_;                 // what is current while there is no ring
   ring_state* current_ = &none_;
@@ -301,17 +403,23 @@ class ring_core {
 
   std::mutex rings_mutex_;  // growth of rings_ against publish_from_elsewhere()
   std::vector<std::unique_ptr<ring_state>> rings_;
-  std::vector<ring_state*> active_;  // with several rings: those that may have something
-  std::size_t turn_ = 0;             // index into active_
-  std::uint64_t ask_at_ = 0;         // the count of records at which to ask the idle rings
-  owned_descriptor epoll_;           // with several rings: over all of them
+  std::uint64_t published_elsewhere_ = 0;  // the sum of the ends that it found
+  std::vector<ring_state*> active_;        // with several rings: those that may have something
+  std::size_t turn_ = 0;                   // index into active_
+  std::uint64_t ask_at_ = 0;               // the count of records at which to ask the idle rings
+  owned_descriptor epoll_;                 // with several rings: over all of them
   std::optional<time_order> order_;
   std::uint64_t ordered_until_ = 0;  // records up to this time may be given out
+  struct {
+    ring_state const* ring = nullptr;
+    std::uint64_t position = 0;
+    std::uint64_t since = 0;
+  } held_;  // the record that waits for older ones
   std::chrono::nanoseconds held_for_order_{};
   wakeup_rule rule_{{}, 0};
   std::vector<std::type_info const*> checked_;
   std::uint64_t losses_told_ = 0;
-  int owner_;  // the process
+  unsigned forks_;  // of the process that made this
 };
 
 /// Refuses an operation on a buffer that is no more.

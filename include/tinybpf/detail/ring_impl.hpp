@@ -13,10 +13,13 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <memory>
+#include <mutex>
+#include <typeinfo>
 #include <utility>
+#include <vector>
 
 namespace tinybpf::detail {
 
@@ -36,13 +39,21 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
   [[nodiscard]] Executor get_executor() noexcept { return pause.get_executor(); }
   [[nodiscard]] descriptor_type& descriptor() noexcept { return *descriptor_; }
 
-  void add_ring(ring_source&& source, std::type_info const* type, error_code& ec, diagnostics& details) {
-    add(std::move(source), type, ec, details);
+  /// All of them or none.
+  void add(std::vector<ring_source>&& sources, std::type_info const* type, error_code& ec, diagnostics& details) {
+    auto joining = prepare(std::move(sources), type, ec, details);
     if (ec) return;
-    if (native_handle() != watched_) {
+    int const watched = native_handle();
+    if (joining.native_handle != watched) {
       take_descriptor();
-      static_cast<void>(descriptor_->assign(native_handle(), ec));
-      if (!ec) watched_ = native_handle();
+      static_cast<void>(descriptor_->assign(joining.native_handle, ec));
+    }
+    if (!ec) {
+      join(std::move(joining));
+    } else {
+      error_code ignored;
+      if (watched >= 0) static_cast<void>(descriptor_->assign(watched, ignored));
+      abandon(joining);
     }
     look_again();
   }
@@ -51,7 +62,7 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
     ring_core::close();
     if (forked()) return;
     cancel();
-    cancel_timer(publisher_);
+    close_publisher();
     take_descriptor();
   }
 
@@ -81,12 +92,17 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
   /// True once after `look_again`: then the interrupted wait was not cancelled.
   bool should_look_again() noexcept { return std::exchange(again_, false); }
 
-  void read_something() noexcept override {
-    if (policy().decides() == wakeup_policy::kind::immediate) return publish();
-    if (!publisher_armed_.load(std::memory_order_relaxed)) publish_later();
-  }
-
   timer_type pause;
+
+  /// Counts awaitables of `next` that hold the state by ring_pin.
+  void pin() noexcept { ++pins_; }
+  void unpin() noexcept {
+    if (--pins_ == 0 && kept_) std::shared_ptr<ring_impl>{std::move(kept_)}.reset();
+  }
+  /// Lets the state live on as long as it is pinned.
+  static void leave(std::shared_ptr<ring_impl> const& impl) noexcept {
+    if (impl && impl->pins_ != 0) impl->kept_ = impl;
+  }
 
  private:
   static constexpr std::chrono::milliseconds publish_within{10};
@@ -106,7 +122,6 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
 
   // The descriptor is only lent to Asio: ring_core closes it.
   void take_descriptor() noexcept {
-    watched_ = -1;
     try {
       if (descriptor_->is_open()) static_cast<void>(descriptor_->release());
     } catch (...) {  // as above
@@ -124,28 +139,94 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
 
   // One timer for all that is read within its time, so that it costs nothing per record. Its handler runs on the
   // buffer's executor, which may be another thread than the reader's: it touches nothing but what is made for that.
-  void publish_later() noexcept {
+  void arm_publisher() noexcept override {
     if (forked()) return;
+    std::lock_guard const lock{publisher_mutex_};
+    start_publisher();
+  }
+
+  void start_publisher() noexcept {
+    if (publisher_closed_) return;
     try {
-      publisher_armed_.store(true, std::memory_order_relaxed);
       publisher_.expires_after(publish_within);
       publisher_.async_wait([weak = this->weak_from_this()](error_code ec) {
         auto const self = weak.lock();
-        if (!self) return;
-        if (!ec) self->publish_from_elsewhere();
-        self->publisher_armed_.store(false, std::memory_order_release);
+        if (self && !ec) self->publisher_ticks();
       });
     } catch (...) {  // no memory: the next read hands back what this one kept
-      publisher_armed_.store(false, std::memory_order_relaxed);
+      publisher_is_off();
     }
   }
 
+  // Goes on while the reader does; the last tick finds nothing new.
+  void publisher_ticks() noexcept {
+    bool const goes_on = publish_from_elsewhere();
+    std::lock_guard const lock{publisher_mutex_};
+    if (goes_on)
+      start_publisher();
+    else
+      publisher_is_off();
+  }
+
+  void close_publisher() noexcept {
+    std::lock_guard const lock{publisher_mutex_};
+    publisher_closed_ = true;
+    cancel_timer(publisher_);
+  }
+
   std::unique_ptr<descriptor_type> descriptor_;
+  std::size_t pins_ = 0;
+  std::shared_ptr<ring_impl> kept_;
   timer_type publisher_;
-  std::atomic<bool> publisher_armed_{false};
+  std::mutex publisher_mutex_;
+  bool publisher_closed_ = false;
   bool again_ = false;
   bool cancelled_ = false;
-  int watched_ = -1;
+};
+
+/// A buffer's share of its state.
+template <class Executor>
+class ring_handle {
+ public:
+  using impl_type = ring_impl<Executor>;
+
+  ring_handle() = default;
+  explicit ring_handle(std::shared_ptr<impl_type> impl) noexcept : impl_{std::move(impl)} {}
+  ring_handle(ring_handle const&) = default;
+  ring_handle(ring_handle&&) noexcept = default;
+  ring_handle& operator=(ring_handle other) noexcept {
+    impl_.swap(other.impl_);
+    return *this;
+  }
+  ~ring_handle() { impl_type::leave(impl_); }
+
+  [[nodiscard]] std::shared_ptr<impl_type> const& share() const noexcept { return impl_; }
+  [[nodiscard]] impl_type* get() const noexcept { return impl_.get(); }
+  impl_type* operator->() const noexcept { return impl_.get(); }
+  explicit operator bool() const noexcept { return impl_ != nullptr; }
+
+ private:
+  std::shared_ptr<impl_type> impl_;
+};
+
+/// The share of an awaitable that is made for each record: counted by hand, and not atomically, which an awaitable of
+/// an unshared buffer need not be.
+template <class Executor>
+class ring_pin {
+ public:
+  explicit ring_pin(ring_handle<Executor> const& handle) noexcept : impl_{handle.get()} {
+    if (impl_ != nullptr) impl_->pin();
+  }
+  ring_pin(ring_pin&& other) noexcept : impl_{std::exchange(other.impl_, nullptr)} {}
+  ring_pin& operator=(ring_pin&&) = delete;
+  ~ring_pin() {
+    if (impl_ != nullptr) impl_->unpin();
+  }
+
+  [[nodiscard]] ring_impl<Executor>* get() const noexcept { return impl_; }
+
+ private:
+  ring_impl<Executor>* impl_;
 };
 
 /// Waits until the head can be read, then lets `Finish` complete the operation. Consumes nothing itself.

@@ -3,6 +3,7 @@
 
 #include <tinybpf/event.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -46,7 +47,7 @@ class ring_reader {
   explicit ring_reader(ring_regions const& regions) noexcept
       : regions_{regions}, mask_{regions.size - 1}, publish_at_{regions.size / 64} {
     published_ = consumer_word().load(std::memory_order_relaxed);
-    consumer_ = last_ = (published_ + 7) & ~position_type{7};
+    consumer_ = last_ = run_begin_ = run_end_ = (published_ + 7) & ~position_type{7};
     producer_ = consumer_;
     head_.position = consumer_ - 1;  // no record begins there
   }
@@ -82,6 +83,49 @@ class ring_reader {
     if (behind - published_ > publish_at_) hold_back();
   }
 
+  /// Begins a run: a stretch of records of one length that are known to be written, which `run_next` and `run_pass`
+  /// walk without asking for anything else. At most `records`, and not past the point where something must be
+  /// published.
+  template <std::uint32_t Size>
+  void begin_run(std::uint64_t records) noexcept {
+    std::uint64_t const written = producer_ - consumer_;
+    std::uint64_t const held = consumer_ - published_;
+    std::uint64_t const may_hold = held < publish_at_ ? publish_at_ - held : 0;
+    auto const steps = std::min({records, written / step_over(Size), may_hold / step_over(Size)});
+    run_begin_ = consumer_;
+    set_run_end(consumer_ + static_cast<position_type>(steps) * step_over(Size));
+  }
+
+  /// The next record of the run, if it is plainly there and has that length; null if `peek()` must tell.
+  template <std::uint32_t Size>
+  [[nodiscard]] std::byte const* run_next() const noexcept {
+    return run_at<Size>(consumer_);
+  }
+
+  /// Goes on behind it.
+  template <std::uint32_t Size>
+  void run_pass() noexcept {
+    advance_to(consumer_ + step_over(Size));
+  }
+
+  /// Both: goes on to the next record of the run.
+  template <std::uint32_t Size>
+  std::byte const* run_on() noexcept {
+    auto const to = consumer_ + step_over(Size);
+    advance_to(to);
+    return run_at<Size>(to);
+  }
+
+  /// Ends the run, if there is one. Gives how many records of `size` it passed.
+  std::uint64_t end_run(std::uint32_t size) noexcept {
+    std::uint64_t const passed = (consumer_ - run_begin_) / step_over(size);
+    if (passed != 0) last_ = consumer_ - step_over(size);
+    run_begin_ = consumer_;
+    set_run_end(consumer_);
+    if (consumer_ - published_ > publish_at_) hold_back();
+    return passed;
+  }
+
   /// After `corrupt`: what was found, and the step behind it. The length of a corrupt record is not known, so
   /// everything written so far is given up, and handed back at once; the bytes are in `available`.
   ring_corruption skip_corrupt() noexcept {
@@ -113,8 +157,13 @@ class ring_reader {
   /// the writer stores its position and then loads ours, so we must not load its before ours is out.
   bool publish_and_check_empty() noexcept;
 
-  /// `publish()` for another thread than the reader's: hands back what was released a moment ago.
-  void publish_from_elsewhere() noexcept;
+  /// `publish()` for another thread than the reader's: hands back what was released a moment ago, and gives its end.
+  position_type publish_from_elsewhere() noexcept;
+
+  /// From another thread: a run that goes on is cut short, so that its reader looks up.
+  void interrupt_run() noexcept {
+    position_ref{run_end_}.store(position_ref{consumer_}.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+  }
 
  private:
   static constexpr std::uint32_t busy_bit = 1U << 31U;     // BPF_RINGBUF_BUSY_BIT
@@ -139,11 +188,21 @@ class ring_reader {
   // Read by publish_from_elsewhere, too; for this thread it is a plain variable.
   void advance_to(position_type to) noexcept { position_ref{consumer_}.store(to, std::memory_order_release); }
 
+  // Sequentially consistent against interrupt_run(): see ring_core::begin_run.
+  void set_run_end(position_type to) noexcept { position_ref{run_end_}.store(to, std::memory_order_seq_cst); }
+
   void publish_to(position_type to) noexcept;
   void advance_word(position_type to) const noexcept;
 
   static constexpr position_type step_over(std::uint32_t length) noexcept {
     return (position_type{length} + header_size + 7) & ~position_type{7};
+  }
+
+  template <std::uint32_t Size>
+  [[nodiscard]] std::byte const* run_at(position_type at) const noexcept {
+    if (distance(at, position_ref{run_end_}.load(std::memory_order_relaxed)) <= 0) return nullptr;
+    auto const* const head = regions_.data + (at & mask_);
+    return header_word(head).load(std::memory_order_acquire) == Size ? head + header_size : nullptr;
   }
 
   ring_status look() noexcept;
@@ -154,6 +213,8 @@ class ring_reader {
   position_type mask_ = 0;
   position_type publish_at_ = 0;
   alignas(8) position_type consumer_ = 0;           // where we read
+  alignas(8) mutable position_type run_end_ = 0;    // the records of the run begin before here
+  position_type run_begin_ = 0;                     // where the run began
   position_type last_ = 0;                          // where the last record that was released began
   position_type published_ = 0;                     // where the writer believes us to be
   position_type producer_ = 0;                      // the writer's position when we last asked

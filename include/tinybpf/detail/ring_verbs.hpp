@@ -9,7 +9,11 @@
 #include <tinybpf/event.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -27,6 +31,7 @@ struct read_plan {
   using batch_type = batch<Ts...>;
   static constexpr read_ops const& ops = ops_of<Check, Ts...>;
   static constexpr bool plain = reading<Ts...>::plain;
+  static constexpr bool uniform = reading<Ts...>::uniform;
 
   static bool ready_for(ring_core const& core) noexcept {
     return Check == type_check::skip ? core.ready_for<>() : core.ready_for<Ts...>();
@@ -34,7 +39,7 @@ struct read_plan {
   static bool fits(found_record const& r) noexcept { return reading<Ts...>::fits(r); }
 
   /// The one type of a plain read.
-  static void copy(raw_record const& r, value& to) noexcept { alternative<value>::copy(r, to); }
+  static value copy(raw_record const& r) noexcept { return alternative<value>::take({r, {}, nullptr}); }
 
   /// The record that was found to fit, or losses to be told first.
   static value take(ring_core& core) noexcept {
@@ -51,6 +56,7 @@ struct wait_finish {
   bool begin(ring_core&, error_code&) const noexcept { return true; }
   template <class Self, class Impl>
   void succeed(Self& self, Impl impl) const {
+    impl->read_something();  // earlier; whoever waited may walk away
     impl.reset();
     self.complete(error_code{});
   }
@@ -132,43 +138,39 @@ struct ring_verbs {
   using impl_ptr = std::shared_ptr<impl_type>;
 
   template <class Batch>
-  static Batch make(impl_ptr const& impl, std::size_t budget) {
-    return Batch{impl, budget};
+  static Batch make(impl_ptr const& impl, std::size_t records) {
+    return Batch{impl, records};
   }
 
   template <class Plan>
   static std::optional<typename Plan::value> try_next(impl_type* impl, error_code& ec, diagnostics* details) {
-    std::optional<typename Plan::value> result;
-    if (!may_read(impl, Plan::ops, "try_next", ec, details)) return result;
-    switch (impl->look(Plan::ops)) {
-      case look_status::ready:
-        result.emplace(Plan::take(*impl));
-        break;
-      case look_status::nothing:
-        impl->rest();
-        break;
-      case look_status::bad:
-        impl->report_bad(Plan::ops, ec, details);
-        break;
+    if constexpr (Plan::uniform) {
+      if (auto const* const r = next_of_run<Plan>(impl)) [[likely]] {
+        passing<Plan> const after{*impl};
+        return std::optional<typename Plan::value>{*r};
+      }
     }
-    return result;
+    return try_next_slowly<Plan>(impl, ec, details);
   }
 
   template <class Plan>
   static std::optional<typename Plan::value> try_next(impl_type* impl) {
-    std::optional<typename Plan::value> result;
-    if constexpr (Plan::plain) {
-      if (impl != nullptr && Plan::ready_for(*impl) && impl->records() != impl->turn_ends()) [[likely]] {
+    if constexpr (Plan::uniform) {
+      if (auto const* const r = next_of_run<Plan>(impl)) [[likely]] {
+        passing<Plan> const after{*impl};
+        return std::optional<typename Plan::value>{*r};
+      }
+    } else if constexpr (Plan::plain) {
+      if (impl != nullptr && Plan::ready_for(*impl) && impl->records() != impl->turn_ends()) {
         auto const r = impl->glance();
-        if (r.data != nullptr && Plan::fits(impl->found(r))) [[likely]] {
-          Plan::copy(r, result.emplace());
+        if (r.data != nullptr && Plan::fits(impl->found(r))) {
+          std::optional<typename Plan::value> result{Plan::copy(r)};
           impl->pass(r);
           return result;
         }
       }
     }
-    try_next_slowly<Plan>(impl, result);
-    return result;
+    return try_next_slowly<Plan>(impl);
   }
 
   template <class Token>
@@ -196,15 +198,37 @@ struct ring_verbs {
   }
 
   template <class Plan, class Ex>
-  static asio::awaitable<typename Plan::value, Ex> next(impl_ptr impl) {
+  static asio::awaitable<typename Plan::value, Ex> next(ring_pin<Executor> pin) {
+    if constexpr (Plan::uniform) {
+      if (auto const* const r = next_of_turn<Plan>(pin.get())) [[likely]] {
+        passing<Plan> const after{*pin.get()};
+        co_return *r;
+      }
+    }
+    co_return co_await next_slowly<Plan, Ex>(pin.get());
+  }
+
+  template <class Plan, class Ex>
+  static asio::awaitable<typename Plan::value, Ex> next_slowly(impl_type* impl) {
     for (;;) {
-      auto const status = look_or_throw(impl.get(), Plan::ops, "next");
-      if (status == look_status::ready && impl->spent() < impl->budget) {
+      auto const status = look_or_throw(impl, Plan::ops, "next");
+      if (status != look_status::ready) {
+        // Not by way of wait(): Asio's caches hold no third frame.
+        diagnostics details;
+        auto const [ec] = co_await async_wait(impl->shared_from_this(), &details, as_result);
+        if (ec) throw_error(ec, std::move(details));
+      } else if (impl->spent() < impl->budget()) {
         auto value = Plan::take(*impl);
         impl->read_something();
+        if constexpr (Plan::uniform) impl->template begin_run<typename Plan::value>();
         co_return value;
+      } else {
+        auto const owner = impl->shared_from_this();
+        owner->begin_wait();
+        co_await asio::post(asio::deferred);
+        auto const cancelled = co_await asio::this_coro::cancellation_state;
+        end_turn(*owner, cancelled);
       }
-      co_await wait<Ex>(impl);
     }
   }
 
@@ -213,9 +237,16 @@ struct ring_verbs {
     for (;;) {
       auto const status = look_or_throw(impl.get(), Plan::ops, "read_some");
       if (budget == 0) throw_budget(*impl);
-      if (status == look_status::ready && impl->spent() < budget)
+      if (status != look_status::ready) {
+        co_await wait<Ex>(impl);
+      } else if (impl->spent() < budget) {
         co_return make<typename Plan::batch_type>(impl, budget - impl->spent());
-      co_await wait<Ex>(impl);
+      } else {
+        impl->begin_wait();
+        co_await asio::post(asio::deferred);
+        auto const cancelled = co_await asio::this_coro::cancellation_state;
+        end_turn(*impl, cancelled);
+      }
     }
   }
 
@@ -236,18 +267,73 @@ struct ring_verbs {
   static asio::awaitable<void, Ex> run(impl_ptr impl, Handler handler) {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     for (;;) {
-      auto range = co_await read_some<Plan, Ex>(impl, impl ? impl->budget : 1);
+      auto range = co_await read_some<Plan, Ex>(impl, impl ? impl->budget() : 1);
       for (auto&& r : range)
         if (!goes_on(handler, std::forward<decltype(r)>(r))) co_return;
     }
   }
 
  private:
-  // What is not plainly there, or takes more than a copy. Apart, so that the fast path stays small enough to be
-  // inlined.
+  static void end_turn(impl_type& impl, asio::cancellation_state const& state) {
+    impl.set_waiting(false);
+    if (state.cancelled() != asio::cancellation_type::none || impl.cancelled() || impl.closed()) throw_aborted(impl);
+    impl.begin_turn();
+  }
+  [[noreturn]] static void throw_aborted(impl_type& impl) {
+    impl.publish();
+    throw_error(asio::error::operation_aborted, {});
+  }
+
+  // The next record of a run, where it is; null if there is none.
   template <class Plan>
-  [[gnu::noinline]] static void try_next_slowly(impl_type* impl, std::optional<typename Plan::value>& result) {
-    if (look_or_rest(impl, Plan::ops, "try_next")) result.emplace(Plan::take(*impl));
+  static typename Plan::value const* next_of_run(impl_type const* impl) noexcept {
+    if (impl == nullptr) return nullptr;
+    return reinterpret_cast<typename Plan::value const*>(impl->template next_of_run<typename Plan::value>());
+  }
+
+  template <class Plan>
+  static typename Plan::value const* next_of_turn(impl_type const* impl) noexcept {
+    if (impl == nullptr) return nullptr;
+    return reinterpret_cast<typename Plan::value const*>(impl->template next_of_turn<typename Plan::value>());
+  }
+
+  // Goes on behind it, once it was copied.
+  template <class Plan>
+  struct passing {
+    impl_type& impl;
+    ~passing() { impl.template pass_in_run<typename Plan::value>(); }
+  };
+
+  // Everything else: apart, so that the fast path stays small enough to be inlined.
+  template <class Plan>
+  [[gnu::noinline]] static std::optional<typename Plan::value> try_next_slowly(impl_type* impl) {
+    if (!look_or_rest(impl, Plan::ops, "try_next")) return std::nullopt;
+    return take_one<Plan>(*impl);
+  }
+
+  template <class Plan>
+  [[gnu::noinline]] static std::optional<typename Plan::value> try_next_slowly(impl_type* impl, error_code& ec,
+                                                                               diagnostics* details) {
+    if (!may_read(impl, Plan::ops, "try_next", ec, details)) return std::nullopt;
+    switch (impl->look(Plan::ops)) {
+      case look_status::ready:
+        return take_one<Plan>(*impl);
+      case look_status::nothing:
+        impl->rest();
+        break;
+      case look_status::bad:
+        impl->report_bad(Plan::ops, ec, details);
+        break;
+    }
+    return std::nullopt;
+  }
+
+  template <class Plan>
+  static typename Plan::value take_one(impl_type& impl) {
+    auto value = Plan::take(impl);
+    impl.publish_in_time();
+    if constexpr (Plan::uniform) impl.template begin_run<typename Plan::value>();
+    return value;
   }
 
   [[noreturn]] static void throw_budget(impl_type const& impl) {

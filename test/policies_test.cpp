@@ -197,6 +197,35 @@ BOOST_DATA_TEST_CASE(after_one_read_and_no_further_call, policies, policy) {
   BOOST_TEST(s.read_all() == 1);
 }
 
+// However far the reads got: one record, some of a run, all but one, also after the timer found nothing to do.
+BOOST_DATA_TEST_CASE(after_a_few_that_did_not_wait, policies, policy) {
+  policy_stream s{policy};
+  std::uint64_t left = 0;
+  for (int reads : {1, 2, 7, 1, 30, 1}) {
+    s.write(ring::first, 50);
+    left += 50;
+    for (int i = 0; i < reads; ++i, --left) BOOST_TEST(s.buffer->try_next<counted_event>().has_value());
+    s.run_until([&] { return s.unread(ring::first) == left * counted_bytes; });
+    for (int i = 0; i < 3; ++i, --left) {
+      error_code ec;
+      BOOST_TEST(s.buffer->try_next<tinybpf::record<counted_event>>(ec).has_value());
+    }
+    // A view of the last one may still be looked at.
+    s.run_until([&] { return s.unread(ring::first) == (left + 1) * counted_bytes; });
+  }
+}
+
+BOOST_DATA_TEST_CASE(after_a_wait_that_completed, policies, policy) {
+  policy_stream s{policy};
+  s.write(ring::first, 30);
+  s.read_by_next(29);
+  wait_outcome waited;
+  start_wait(*s.buffer, waited);
+  s.run_until([&] { return waited.ended; });
+  BOOST_TEST(!waited.ec);
+  s.run_until([&] { return s.unread(ring::first) == counted_bytes; });
+}
+
 // A view may be looked at for as long as nobody calls the buffer.
 BOOST_AUTO_TEST_CASE(a_view_is_not_published_behind_the_users_back) {
   policy_stream s{wakeup_policy::moderated()};

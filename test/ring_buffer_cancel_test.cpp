@@ -382,6 +382,39 @@ BOOST_AUTO_TEST_CASE(a_loop_that_is_destroyed_with_coroutines_waiting) {
   io.reset();
 }
 
+// What was asked for and not yet awaited holds what it needs, also beside what is pending.
+BOOST_DATA_TEST_CASE(awaitables_outlive_their_buffer, data::make({false, true}), with_one_pending) {
+  asio::io_context io;
+  fake_ring ring;
+  BOOST_TEST_REQUIRE(ring.emit(number(0)));
+  std::optional<ring_buffer> buffer{std::in_place, io.get_executor(), ring.source()};
+  std::optional<tinybpf::typed_ring_buffer<asio::any_io_executor, numbered>> typed{buffer->typed<numbered>()};
+  error_code pending_ended;
+  if (with_one_pending) {
+    BOOST_TEST(buffer->try_next<numbered>().has_value());
+    buffer->async_wait([&](error_code ec) { pending_ended = ec; });
+  }
+  int refused = 0;
+  auto const count = [&](std::exception_ptr const& failed, numbered) {
+    try {
+      if (failed) std::rethrow_exception(failed);
+    } catch (tinybpf::error const& e) {
+      refused += e.code() == errc::closed ? 1 : 0;
+    }
+  };
+  asio::co_spawn(io, buffer->next<numbered>(), count);
+  asio::co_spawn(io, typed->next(), count);
+  auto const never = buffer->next<numbered>();
+  auto moved = std::move(*buffer);
+  buffer.reset();
+  asio::co_spawn(io, moved.next<numbered>(), count);
+  moved = ring_buffer{};
+  typed.reset();
+  io.run();
+  BOOST_TEST(refused == 3);
+  BOOST_TEST((pending_ended == asio::error::operation_aborted) == with_one_pending);
+}
+
 BOOST_AUTO_TEST_CASE(a_buffer_that_is_destroyed_in_its_own_handler) {
   asio::io_context io;
   fake_ring ring;

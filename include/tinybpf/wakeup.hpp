@@ -15,7 +15,8 @@ namespace tinybpf {
 /// |-----------------------|-------------------------------|------------------------------|
 /// | immediate             | as little as can be           | whenever the reader was idle |
 /// | moderated(max_delay)  | up to max_delay and a wake-up | for the first event after quiet |
-/// | adaptive(max_delay)   | as immediate below one event per max_delay, as moderated above | likewise |
+/// | adaptive(max_delay)   | as immediate below one event per quarter of max_delay; up to that quarter above; up to
+/// max_delay above 80 events per max_delay | likewise |
 ///
 /// Under any policy a stream that goes quiet is acknowledged in full and waits on its descriptor. No policy loses an
 /// event that `immediate` would keep: at most 1/64 of the ring is held back, and a pause is cut to the time in which a
@@ -30,8 +31,11 @@ class wakeup_policy {
     return {kind::moderated, max_delay};
   }
 
-  /// Holds back while events come faster than one per `max_delay`, as a moving average; the default.
-  [[nodiscard]] static constexpr wakeup_policy adaptive(std::chrono::microseconds max_delay = default_delay) noexcept {
+  /// Holds back while events come faster than one per quarter of `max_delay`, as a moving average: for that quarter, or
+  /// for all of `max_delay` once 20 and more come in a quarter. The default; then these are 100 us, 400 us, and 200,000
+  /// events a second.
+  [[nodiscard]] static constexpr wakeup_policy adaptive(std::chrono::microseconds max_delay = 4 *
+                                                                                              default_delay) noexcept {
     return {kind::adaptive, max_delay};
   }
 

@@ -27,7 +27,8 @@ class wakeup_rule {
   wakeup_policy policy_;
   std::size_t ring_size_;
   std::chrono::nanoseconds longest_pause_;
-  std::chrono::nanoseconds gap_;  // between events, a moving average
+  std::chrono::nanoseconds short_pause_;  // while the stream is not fast
+  std::chrono::nanoseconds gap_;          // between events, a moving average
   clock::time_point last_dry_{};
 };
 

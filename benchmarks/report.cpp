@@ -159,6 +159,26 @@ void print_table(std::ostream& out, std::vector<row> const& rows) {
   }
 }
 
+void write_markdown(std::string const& file, machine const& m, std::vector<row> const& rows) {
+  std::ofstream out{file};
+  print_machine(out, m);
+  out << "\n| | ours | held against | ratio or difference [95 %] | bar | |\n|---|---|---|---|---|---|\n";
+  std::string_view group;
+  for (auto const& r : rows) {
+    if (r.group != group) out << "| **" << r.group << "** | | | | | |\n";
+    group = r.group;
+    out << "| " << r.what << " | " << show(r.ours) << " " << r.unit << " | "
+        << (r.theirs.empty() ? std::string{} : r.reference + " " + show(r.theirs)) << " | " << show_comparison(r)
+        << " | " << show_bar(r) << " | "
+        << (r.kind == bar_kind::none ? ""
+            : r.reached()            ? "reached"
+                                     : "**not reached**")
+        << " |\n";
+  }
+  out.close();
+  if (!out) throw std::runtime_error{"cannot write " + file};
+}
+
 void write_json(std::string const& file, machine const& m, std::vector<row> const& rows) {
   json::array all;
   for (auto const& r : rows) all.push_back(to_json(r));

@@ -56,6 +56,9 @@ struct machine {
 void print_machine(std::ostream& out, machine const& m);
 void print_table(std::ostream& out, std::vector<row> const& rows);
 
+/// The table as README.md has it.
+void write_markdown(std::string const& file, machine const& m, std::vector<row> const& rows);
+
 /// Everything, with every sample.
 void write_json(std::string const& file, machine const& m, std::vector<row> const& rows);
 

@@ -1,10 +1,13 @@
 // Reading a ring buffer on a loop: whose turn it is when there is much to read, and when there is nothing yet.
 #include "ring_fixture.hpp"
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
@@ -13,7 +16,9 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -163,6 +168,54 @@ BOOST_AUTO_TEST_CASE(a_saturating_writer_never_starves_a_timer) {
   writer.join();
   BOOST_TEST(most > 0U);
   BOOST_TEST(most <= 64U);
+}
+
+// A coroutine that was cancelled, and means to read what is left, is not told of that again at each turn.
+BOOST_AUTO_TEST_CASE(a_cancelled_coroutine_may_still_drain) {
+  ring_fixture f;
+  f.buffer.set_budget(4);
+  f.emit_many(0, 100);
+  asio::cancellation_signal signal;
+  std::uint64_t read = 0;
+  auto const drain = [&]() -> asio::awaitable<void> {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    signal.emit(asio::cancellation_type::terminal);
+    while (read < 50) {
+      auto const e = co_await f.buffer.next<numbered>();
+      BOOST_TEST_REQUIRE(e.number == read++);
+    }
+    while (read < 100) {
+      auto range = co_await f.buffer.read_some<numbered>(7);
+      for (auto const& e : range) BOOST_TEST_REQUIRE(e.number == read++);
+    }
+  };
+  std::exception_ptr failed;
+  asio::co_spawn(f.io, drain(),
+                 asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr e) { failed = std::move(e); }));
+  f.poll();
+  BOOST_TEST(!failed);
+  BOOST_TEST(read == 100U);
+}
+
+// Destroyed while it gives way, a coroutine leaves the buffer to others.
+BOOST_AUTO_TEST_CASE(a_coroutine_that_is_destroyed_while_it_gives_way) {
+  ring_fixture f;
+  f.buffer.set_budget(4);
+  f.emit_many(0, 10);
+  {
+    asio::io_context other;
+    asio::co_spawn(
+        other,
+        [](tinybpf::ring_buffer& buffer) -> asio::awaitable<void> {
+          for (;;) static_cast<void>(co_await buffer.next<numbered>());
+        }(f.buffer),
+        asio::detached);
+    other.run_one();
+  }
+  BOOST_TEST(f.ring.unread() == 6 * 24U);
+  auto const e = f.buffer.try_next<numbered>();
+  BOOST_TEST_REQUIRE(e.has_value());
+  BOOST_TEST(e->number == 4U);
 }
 
 BOOST_AUTO_TEST_CASE(setting_the_budget) {

@@ -3,6 +3,8 @@
 #include "streams.hpp"
 
 #include <boost/asio/detached.hpp>
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <sys/resource.h>
@@ -15,6 +17,7 @@
 #include <string>
 
 namespace asio = boost::asio;
+namespace data = boost::unit_test::data;
 using namespace std::chrono_literals;
 using test::counted_event;
 using test::kernel_error;
@@ -204,6 +207,79 @@ BOOST_AUTO_TEST_CASE(nor_for_awaiting_verbs) {
   s.run(read());
   BOOST_TEST(found, "not read within " << records << " records");
 }
+
+namespace {
+
+// As counted_event, but read without a look at its tag.
+struct untagged_event {
+  std::uint32_t kind;
+  std::uint32_t index;
+  std::uint64_t serial;
+  std::uint64_t time;
+};
+
+}  // namespace
+
+// A range ends at the other ring's bad record: what was read from that ring long ago is not counted again.
+BOOST_AUTO_TEST_CASE(a_range_that_ends_at_another_rings_record) {
+  streams s;
+  ring_buffer buffer{s.io, s.obj.map("second")};
+  s.write(ring::second, 160);
+  int read = 0;
+  while (buffer.try_next<tinybpf::bytes>()) ++read;
+  BOOST_TEST(read == 160);
+  buffer.add(s.obj.map("first"));
+  run_dry(s, buffer);
+  s.write(ring::first, 3);
+  write_args bad;
+  bad.size = 40;
+  bad.kind = 77;
+  BOOST_TEST_REQUIRE(s.write(ring::second, 1, bad).written == 1U);
+  std::uint64_t count = 0;
+  int reports = 0;
+  auto const some = [&]() -> asio::awaitable<void> {
+    while (count < 3 || reports < 1) {
+      try {
+        for (auto const& e : co_await buffer.read_some<untagged_event>(100)) BOOST_TEST(e.serial == count++);
+      } catch (tinybpf::error const& e) {
+        BOOST_TEST(e.code() == errc::record_size);
+        ++reports;
+      }
+    }
+  };
+  s.run(some());
+  s.write(ring::second, 2000);
+  s.write_one(ring::first, 7);
+  std::string map;
+  for (count = 0; map != "first" && count < 300; ++count) map = buffer.try_next<record<untagged_event>>().value().map();
+  BOOST_TEST(map == "first", "not read within " << count << " records");
+}
+
+// What is out while a ring is added does not hide that ring.
+void check_added_while_out(bool by_range) {
+  streams s;
+  ring_buffer buffer{s.io, s.obj.map("first")};
+  s.write(ring::first, 4000);
+  s.write_one(ring::second, 7);
+  if (by_range) {
+    buffer.async_read_some<counted_event>(5, [&](error_code, tinybpf::batch<counted_event> range) {
+      for (auto const& e : range)
+        if (e.serial == 1) buffer.add(s.obj.map("second"));
+    });
+    s.poll();
+  } else {
+    BOOST_TEST(buffer.try_next<tinybpf::bytes>().has_value());
+    buffer.add(s.obj.map("second"));
+  }
+  std::string map;
+  int count = 0;
+  for (; map != "second" && count < 300; ++count) map = buffer.try_next<counted>().value().map();
+  BOOST_TEST(map == "second", "not read within " << count << " records");
+}
+
+BOOST_AUTO_TEST_CASE(a_ring_is_added_while_a_view_is_out) { check_added_while_out(false); }
+
+BOOST_AUTO_TEST_CASE(a_ring_is_added_while_a_range_is_out) { check_added_while_out(true); }
 
 BOOST_AUTO_TEST_CASE(rings_are_added_while_a_wait_is_pending) {
   streams s;

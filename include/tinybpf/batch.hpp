@@ -27,7 +27,8 @@ struct ring_verbs;
 /// front of a bad record, which the next read reports.
 ///
 /// While it lives, other reads of the buffer report `errc::operation_in_progress`. It keeps the memory mapped, so it
-/// may outlive the buffer. Move-only; a default-constructed or moved-from batch is empty. Nothing in it throws.
+/// may outlive the buffer, but not the buffer's execution context. Move-only; a default-constructed or moved-from batch
+/// is empty. Nothing in it throws.
 template <class... Ts>
 class batch {
   using reading = detail::reading<Ts...>;
@@ -82,7 +83,7 @@ class batch {
 
   // The head is known to fit.
   batch(std::shared_ptr<detail::ring_core> core, std::size_t records) noexcept
-      : core_{std::move(core)}, ends_{core_->records() + records} {
+      : core_{std::move(core)}, ends_{core_->records() + std::min<std::uint64_t>(records, ~core_->records())} {
     core_->lease();
     found();
     if constexpr (reading::wants_losses) losses_ = core_->new_losses();
@@ -117,7 +118,7 @@ class batch {
         return;
     } else {
       if (!pass()) return;
-      if (core_->records() != fence_ && !core_->closed()) [[likely]] {
+      if (core_->records() < fence_ && !core_->closed()) [[likely]] {
         current_ = core_->glance();
         if (current_.data != nullptr && reading::fits(core_->found(current_))) [[likely]]
           return;
@@ -129,9 +130,9 @@ class batch {
   // The slow half of advance(): at the end of a run, at the budget, at another ring's turn, and where the next record
   // is not plainly there.
   [[gnu::noinline]] void look() noexcept {
-    core_->settle();
+    core_->finish_run();
     current_ = {};
-    if (core_->records() == ends_ || core_->closed()) return;
+    if (core_->records() >= ends_ || core_->closed()) return;
     if (core_->look(detail::ops_of<detail::type_check::skip, Ts...>) == detail::look_status::ready) found();
   }
 

@@ -388,7 +388,7 @@ class basic_ring_buffer {
   template <class... Args, class... Ts>
   auto next_as(detail::reading_list<Ts...>) {
     using executor = typename detail::split_arguments<detail::reading_list<>, Args...>::executor;
-    return verbs::template next<plan<Ts...>, executor>(detail::ring_pin<Executor>{impl_});
+    return verbs::template next<plan<Ts...>, executor>(detail::pin<impl_type>{impl_.get()});
   }
   template <class... Args, class... Ts>
   auto read_some_as(detail::reading_list<Ts...>, std::size_t budget) {
@@ -397,12 +397,12 @@ class basic_ring_buffer {
   }
 
   void open(Executor const& ex, map const& m, error_code& ec, diagnostics& details) {
-    impl_ = detail::ring_handle<Executor>{std::make_shared<impl_type>(ex)};
+    impl_ = detail::handle<impl_type>{std::make_shared<impl_type>(ex)};
     add<void>(m, ec, details);
     if (ec) impl_ = {};
   }
 
-  detail::ring_handle<Executor> impl_;
+  detail::handle<impl_type> impl_;
 };
 
 /// The usual ring buffer.
@@ -444,7 +444,7 @@ class typed_ring_buffer {
   /// See basic_ring_buffer::next.
   template <class Ex = boost::asio::any_io_executor>
   [[nodiscard]] boost::asio::awaitable<value_type, Ex> next() {
-    return verbs::template next<plan, Ex>(detail::ring_pin<Executor>{impl_});
+    return verbs::template next<plan, Ex>(detail::pin<impl_type>{impl_.get()});
   }
 
   /// See basic_ring_buffer::read_some.
@@ -477,9 +477,9 @@ class typed_ring_buffer {
 
  private:
   friend class basic_ring_buffer<Executor>;
-  explicit typed_ring_buffer(detail::ring_handle<Executor> impl) noexcept : impl_{std::move(impl)} {}
+  explicit typed_ring_buffer(detail::handle<impl_type> impl) noexcept : impl_{std::move(impl)} {}
 
-  detail::ring_handle<Executor> impl_;
+  detail::handle<impl_type> impl_;
 };
 
 }  // namespace tinybpf

@@ -10,7 +10,9 @@
 #include <tinybpf/map.hpp>
 #include <tinybpf/object.hpp>
 #include <tinybpf/program.hpp>
+#include <tinybpf/reservation.hpp>
 #include <tinybpf/ring_buffer.hpp>
 #include <tinybpf/types.hpp>
+#include <tinybpf/user_ring_buffer.hpp>
 #include <tinybpf/version.hpp>
 #include <tinybpf/wakeup.hpp>

@@ -1,4 +1,4 @@
-#include "fork_count.hpp"
+#include <tinybpf/detail/fork_count.hpp>
 
 #include <pthread.h>
 

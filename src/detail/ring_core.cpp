@@ -1,8 +1,9 @@
 #include <tinybpf/detail/ring_core.hpp>
 
-#include "fork_count.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
+
+#include <tinybpf/detail/fork_count.hpp>
 
 #include <sys/epoll.h>
 
@@ -131,6 +132,7 @@ errc ring_core::begin_read_slowly() noexcept {
   if ((state_ & shut) != 0) return errc::closed;
   if ((state_ & (leased | waited_for)) != 0) return errc::operation_in_progress;
   drop_view();
+  publish_in_time();
   return errc{};
 }
 
@@ -180,7 +182,6 @@ void ring_core::publisher_is_off() noexcept {
   publish_from_elsewhere();
 }
 
-// A range whose run ends under it goes on with one record more, before it looks up.
 void ring_core::end_run() noexcept {
   records_ += current_->reader.end_run(run_size_);
   if ((state_ & leased) == 0) run_size_ = 0;
@@ -419,6 +420,7 @@ void ring_core::report_bad(read_ops const& ops, error_code& ec, diagnostics* det
            "everything written so far was skipped; the next read goes on behind it");
   }
   if (details != nullptr) *details = std::move(found);
+  read_something();
 }
 
 void ring_core::refuse(errc why, std::string_view operation, error_code& ec, diagnostics* details) const {

@@ -1,5 +1,5 @@
 // From a map to a ring that can be read.
-#include "object_state.hpp"
+#include "mapping.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
 
@@ -31,13 +31,6 @@ struct loss_slot {
   std::uint64_t padding[7];
 };
 
-/// Unmaps when the last owner goes.
-std::shared_ptr<void> map_memory(int fd, std::size_t size, int protection, std::size_t offset) {
-  auto* const at = mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
-  if (at == MAP_FAILED) return nullptr;
-  return {at, [size](void* p) { munmap(p, size); }};  // a shared_ptr that cannot be made calls the deleter
-}
-
 bool counts_losses(map_core const& m) {
   return m.type.load() == map_type::array && m.key_size == sizeof(std::uint32_t) && m.value_size == sizeof(loss_slot) &&
          (bpf_map__map_flags(m.raw) & flag_mmapable) != 0;
@@ -64,18 +57,6 @@ std::optional<loss_counter> find_losses(map_core const& ring) {
   return std::nullopt;
 }
 
-/// The core of a map of a loaded object, or null and what is wrong.
-map_core* loaded(map const& m, std::string_view what, error_code& ec, diagnostics& details) {
-  begin(ec, details);
-  auto const& core = handle_access::core(m);
-  if (!core) {
-    report(ec, details, errc::closed, std::string{what} + " of no map");
-    return nullptr;
-  }
-  details.map = core->name;
-  return core->owner->usable(true, std::string{what} + " '" + core->name + "'", ec, details) ? core.get() : nullptr;
-}
-
 }  // namespace
 
 std::uint64_t loss_counter::sum() const noexcept {
@@ -87,7 +68,7 @@ std::uint64_t loss_counter::sum() const noexcept {
 }
 
 loss_counter open_losses(map const& m, error_code& ec, diagnostics& details) {
-  auto const* const core = loaded(m, "loss counter", ec, details);
+  auto const* const core = loaded_map(m, "loss counter", ec, details);
   if (core == nullptr) return {};
   if (!counts_losses(*core)) {
     report(ec, details, errc::wrong_map_type, "map '" + core->name + "' is not a loss counter",
@@ -166,7 +147,7 @@ std::vector<ring_source> map_array(map_core const& array, error_code& ec, diagno
 
 std::vector<ring_source> open_rings(map const& m, error_code& ec, diagnostics& details) {
   std::vector<ring_source> sources;
-  auto const* const core = loaded(m, "ring buffer", ec, details);
+  auto const* const core = loaded_map(m, "ring buffer", ec, details);
   if (core == nullptr) return sources;
   if (core->type == map_type::array_of_maps) {
     sources = map_array(*core, ec, details);

@@ -172,7 +172,7 @@ class ring_core {
 
   /// Looks for the next record: where the last one came from, unless it is another ring's turn.
   ring_status peek() noexcept {
-    if (records_ != rotate_at_) [[likely]] {
+    if (records_ < rotate_at_) [[likely]] {
       auto const status = current_->reader.peek();
       if (status == ring_status::ready) [[likely]]
         return status;
@@ -193,7 +193,7 @@ class ring_core {
   }
 
   /// The fast half of `peek`: the next record if it is plainly there, or one without data. To be asked only while it is
-  /// the current ring's turn: `records() != turn_ends()`.
+  /// the current ring's turn: `records() < turn_ends()`.
   [[nodiscard]] raw_record glance() const noexcept { return current_->reader.glance(); }
   [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
   [[nodiscard]] std::uint64_t turn_ends() const noexcept { return rotate_at_; }
@@ -217,39 +217,47 @@ class ring_core {
   }
 
   /// Lets the reads that follow walk records of type E, as far as neither the turn of another ring nor anything else
-  /// has to be looked at. E was checked and is `uniform`, and an E was just read.
-  template <class E>
+  /// has to be looked at. E was checked and is `uniform`, and an E was just read. Key tells apart who may walk it: the
+  /// buffer, or a typed view, which checks nothing.
+  template <class E, class Key>
   void begin_run() noexcept {
     if (state_ != 0 || !carries<E>()) return;
     bool const in_turn = spent() < budget_ && policy().decides() != wakeup_policy::kind::immediate;
     begin_run_within<E>(in_turn ? budget_ - spent() : never);
-    run_of_ = &typeid(E);
+    run_of_ = &typeid(Key);
     if (in_turn) turn_run_of_ = run_of_;
   }
-  /// Likewise for a range, which walks at most to `until`, a count of records. Gives the reader to walk with.
+  /// Likewise for a range that has found an E, and walks at most to `until`, a count of records. Gives the reader to walk
+  /// with.
   template <class E>
   ring_reader& begin_leased_run(std::uint64_t until) noexcept {
-    if (carries<E>()) begin_run_within<E>(until - records_);
+    begin_run_within<E>(until - records_);
     return current_->reader;
   }
   /// The next record of the run, or null if there is none: then ask `look`.
-  template <class E>
+  template <class E, class Key>
   [[nodiscard]] std::byte const* next_of_run() const noexcept {
-    return run_of_ == &typeid(E) ? current_->reader.run_next<sizeof(E)>() : nullptr;
+    return run_of_ == &typeid(Key) ? current_->reader.run_next<sizeof(E)>() : nullptr;
   }
   /// Likewise, and only within the budget of the loop's turn.
-  template <class E>
+  template <class E, class Key>
   [[nodiscard]] std::byte const* next_of_turn() const noexcept {
-    return turn_run_of_ == &typeid(E) ? current_->reader.run_next<sizeof(E)>() : nullptr;
+    return turn_run_of_ == &typeid(Key) ? current_->reader.run_next<sizeof(E)>() : nullptr;
   }
   /// Goes on behind it.
   template <class E>
   void pass_in_run() noexcept {
     current_->reader.run_pass<sizeof(E)>();
   }
-  /// Ends the run, if there is one.
+  /// Ends the run, if there is one. A range whose run ends under it still goes on behind its current record as in a
+  /// run; that counts with the next call.
   void settle() noexcept {
     if (run_size_ != 0) end_run();
+  }
+  /// Likewise once a range has gone on, before it looks anywhere else.
+  void finish_run() noexcept {
+    settle();
+    run_size_ = 0;
   }
 
   /// Takes the record that was found to fit.
@@ -363,7 +371,7 @@ class ring_core {
 
   template <class E>
   void begin_run_within(std::uint64_t records) noexcept {
-    current_->reader.begin_run<sizeof(E)>(std::min(records, rotate_at_ - records_));
+    current_->reader.begin_run<sizeof(E)>(records_ < rotate_at_ ? std::min(records, rotate_at_ - records_) : 0);
     run_size_ = sizeof(E);
     publish_in_time();
   }
@@ -386,7 +394,7 @@ class ring_core {
 
   std::uint32_t state_ = 0;
   std::uint32_t run_size_ = 0;                   // the length of the records in the run; 0 if there is none
-  std::type_info const* run_of_ = nullptr;       // the type of a run that try_next may walk,
+  std::type_info const* run_of_ = nullptr;       // the key of a run that try_next may walk,
   std::type_info const* turn_run_of_ = nullptr;  // and of one that next may walk, too
   std::size_t budget_ = 1024;
   std::atomic<bool> publisher_on_{false};

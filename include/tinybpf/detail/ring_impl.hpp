@@ -1,6 +1,8 @@
 // A ring_core that can wait.
 #pragma once
 
+#include <tinybpf/detail/lent_descriptor.hpp>
+#include <tinybpf/detail/pins.hpp>
 #include <tinybpf/detail/ring_core.hpp>
 #include <tinybpf/detail/tokens.hpp>
 
@@ -9,12 +11,10 @@
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/compose.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <typeinfo>
@@ -25,34 +25,26 @@ namespace tinybpf::detail {
 
 /// Lives on the heap, so that a buffer can be moved and destroyed while operations are pending: they own it, too.
 template <class Executor>
-class ring_impl final : public ring_core, public std::enable_shared_from_this<ring_impl<Executor>> {
+class ring_impl final : public ring_core, public pinnable, public std::enable_shared_from_this<ring_impl<Executor>> {
  public:
   using timer_type =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
-  using descriptor_type = asio::posix::basic_stream_descriptor<Executor>;
-
-  explicit ring_impl(Executor const& ex)
-      : pause{ex}, descriptor_{std::make_unique<descriptor_type>(ex)}, publisher_{ex} {}
-
-  ~ring_impl() override { give_up_descriptor(); }
+  explicit ring_impl(Executor const& ex) : pause{ex}, descriptor_{ex}, publisher_{ex} {}
 
   [[nodiscard]] Executor get_executor() noexcept { return pause.get_executor(); }
-  [[nodiscard]] descriptor_type& descriptor() noexcept { return *descriptor_; }
+  [[nodiscard]] lent_descriptor<Executor>& descriptor() noexcept { return descriptor_; }
 
   /// All of them or none.
   void add(std::vector<ring_source>&& sources, std::type_info const* type, error_code& ec, diagnostics& details) {
     auto joining = prepare(std::move(sources), type, ec, details);
     if (ec) return;
     int const watched = native_handle();
-    if (joining.native_handle != watched) {
-      take_descriptor();
-      static_cast<void>(descriptor_->assign(joining.native_handle, ec));
-    }
+    if (joining.native_handle != watched) descriptor_.lend(joining.native_handle, ec);
     if (!ec) {
       join(std::move(joining));
     } else {
       error_code ignored;
-      if (watched >= 0) static_cast<void>(descriptor_->assign(watched, ignored));
+      if (watched >= 0) descriptor_.lend(watched, ignored);
       abandon(joining);
     }
     look_again();
@@ -63,7 +55,7 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
     if (forked()) return;
     cancel();
     close_publisher();
-    take_descriptor();
+    descriptor_.take_back();
   }
 
   /// Ends what is pending.
@@ -88,53 +80,19 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
     cancelled_ = false;
     set_waiting(true);
   }
+  void end_wait() noexcept { set_waiting(false); }
 
   /// True once after `look_again`: then the interrupted wait was not cancelled.
   bool should_look_again() noexcept { return std::exchange(again_, false); }
 
   timer_type pause;
 
-  /// Counts awaitables of `next` that hold the state by ring_pin.
-  void pin() noexcept { ++pins_; }
-  void unpin() noexcept {
-    if (--pins_ == 0 && kept_) std::shared_ptr<ring_impl>{std::move(kept_)}.reset();
-  }
-  /// Lets the state live on as long as it is pinned.
-  static void leave(std::shared_ptr<ring_impl> const& impl) noexcept {
-    if (impl && impl->pins_ != 0) impl->kept_ = impl;
-  }
-
  private:
   static constexpr std::chrono::milliseconds publish_within{10};
 
-  static void cancel_timer(timer_type& timer) noexcept {
-    try {
-      timer.cancel();
-    } catch (...) {  // the interface allows it; Asio's timers do not throw here
-    }
-  }
-
   void interrupt() noexcept {
-    error_code ignored;
-    static_cast<void>(descriptor_->cancel(ignored));
+    descriptor_.cancel();
     cancel_timer(pause);
-  }
-
-  // The descriptor is only lent to Asio: ring_core closes it.
-  void take_descriptor() noexcept {
-    try {
-      if (descriptor_->is_open()) static_cast<void>(descriptor_->release());
-    } catch (...) {  // as above
-    }
-  }
-
-  // A forked child shares its parent's epoll descriptor: taking ours out of it would deafen the parent. So the child
-  // leaks it.
-  void give_up_descriptor() noexcept {
-    if (forked())
-      static_cast<void>(descriptor_.release());
-    else
-      take_descriptor();
   }
 
   // One timer for all that is read within its time, so that it costs nothing per record. Its handler runs on the
@@ -142,6 +100,7 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
   void arm_publisher() noexcept override {
     if (forked()) return;
     std::lock_guard const lock{publisher_mutex_};
+    publisher_leaves_ = false;
     start_publisher();
   }
 
@@ -158,14 +117,16 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
     }
   }
 
-  // Goes on while the reader does; the last tick finds nothing new.
+  // Goes on while the reader does. After a tick that finds nothing new comes a last one, for a reader who saw the
+  // publisher on just before it was off.
   void publisher_ticks() noexcept {
     bool const goes_on = publish_from_elsewhere();
     std::lock_guard const lock{publisher_mutex_};
-    if (goes_on)
-      start_publisher();
-    else
+    if (!goes_on) {
+      if (std::exchange(publisher_leaves_, true)) return;
       publisher_is_off();
+    }
+    start_publisher();
   }
 
   void close_publisher() noexcept {
@@ -174,59 +135,13 @@ class ring_impl final : public ring_core, public std::enable_shared_from_this<ri
     cancel_timer(publisher_);
   }
 
-  std::unique_ptr<descriptor_type> descriptor_;
-  std::size_t pins_ = 0;
-  std::shared_ptr<ring_impl> kept_;
+  lent_descriptor<Executor> descriptor_;  // ring_core's
   timer_type publisher_;
   std::mutex publisher_mutex_;
   bool publisher_closed_ = false;
+  bool publisher_leaves_ = false;
   bool again_ = false;
   bool cancelled_ = false;
-};
-
-/// A buffer's share of its state.
-template <class Executor>
-class ring_handle {
- public:
-  using impl_type = ring_impl<Executor>;
-
-  ring_handle() = default;
-  explicit ring_handle(std::shared_ptr<impl_type> impl) noexcept : impl_{std::move(impl)} {}
-  ring_handle(ring_handle const&) = default;
-  ring_handle(ring_handle&&) noexcept = default;
-  ring_handle& operator=(ring_handle other) noexcept {
-    impl_.swap(other.impl_);
-    return *this;
-  }
-  ~ring_handle() { impl_type::leave(impl_); }
-
-  [[nodiscard]] std::shared_ptr<impl_type> const& share() const noexcept { return impl_; }
-  [[nodiscard]] impl_type* get() const noexcept { return impl_.get(); }
-  impl_type* operator->() const noexcept { return impl_.get(); }
-  explicit operator bool() const noexcept { return impl_ != nullptr; }
-
- private:
-  std::shared_ptr<impl_type> impl_;
-};
-
-/// The share of an awaitable that is made for each record: counted by hand, and not atomically, which an awaitable of
-/// an unshared buffer need not be.
-template <class Executor>
-class ring_pin {
- public:
-  explicit ring_pin(ring_handle<Executor> const& handle) noexcept : impl_{handle.get()} {
-    if (impl_ != nullptr) impl_->pin();
-  }
-  ring_pin(ring_pin&& other) noexcept : impl_{std::exchange(other.impl_, nullptr)} {}
-  ring_pin& operator=(ring_pin&&) = delete;
-  ~ring_pin() {
-    if (impl_ != nullptr) impl_->unpin();
-  }
-
-  [[nodiscard]] ring_impl<Executor>* get() const noexcept { return impl_; }
-
- private:
-  ring_impl<Executor>* impl_;
 };
 
 /// Waits until the head can be read, then lets `Finish` complete the operation. Consumes nothing itself.
@@ -308,7 +223,7 @@ class ring_operation {
     if (!impl_->descriptor().is_open()) return sleep(self, until_a_ring_is_added);
     step_ = step::waiting;
     auto* const impl = impl_.get();
-    impl->descriptor().async_wait(asio::posix::descriptor_base::wait_read, std::move(self));
+    impl->descriptor().async_wait(std::move(self));
   }
 
   // The descriptor is readable as long as the head is reserved, so waiting on it would spin.

@@ -161,7 +161,7 @@ struct ring_verbs {
         return std::optional<typename Plan::value>{*r};
       }
     } else if constexpr (Plan::plain) {
-      if (impl != nullptr && Plan::ready_for(*impl) && impl->records() != impl->turn_ends()) {
+      if (impl != nullptr && Plan::ready_for(*impl) && impl->records() < impl->turn_ends()) {
         auto const r = impl->glance();
         if (r.data != nullptr && Plan::fits(impl->found(r))) {
           std::optional<typename Plan::value> result{Plan::copy(r)};
@@ -198,14 +198,14 @@ struct ring_verbs {
   }
 
   template <class Plan, class Ex>
-  static asio::awaitable<typename Plan::value, Ex> next(ring_pin<Executor> pin) {
+  static asio::awaitable<typename Plan::value, Ex> next(pin<impl_type> impl) {
     if constexpr (Plan::uniform) {
-      if (auto const* const r = next_of_turn<Plan>(pin.get())) [[likely]] {
-        passing<Plan> const after{*pin.get()};
+      if (auto const* const r = next_of_turn<Plan>(impl.get())) [[likely]] {
+        passing<Plan> const after{*impl.get()};
         co_return *r;
       }
     }
-    co_return co_await next_slowly<Plan, Ex>(pin.get());
+    co_return co_await next_slowly<Plan, Ex>(impl.get());
   }
 
   template <class Plan, class Ex>
@@ -220,14 +220,13 @@ struct ring_verbs {
       } else if (impl->spent() < impl->budget()) {
         auto value = Plan::take(*impl);
         impl->read_something();
-        if constexpr (Plan::uniform) impl->template begin_run<typename Plan::value>();
+        if constexpr (Plan::uniform) impl->template begin_run<typename Plan::value, Plan>();
         co_return value;
       } else {
-        auto const owner = impl->shared_from_this();
-        owner->begin_wait();
+        auto const state = co_await asio::this_coro::cancellation_state;
+        giving_way turn{impl->shared_from_this(), state.cancelled()};
         co_await asio::post(asio::deferred);
-        auto const cancelled = co_await asio::this_coro::cancellation_state;
-        end_turn(*owner, cancelled);
+        turn.end(state.cancelled());
       }
     }
   }
@@ -242,10 +241,10 @@ struct ring_verbs {
       } else if (impl->spent() < budget) {
         co_return make<typename Plan::batch_type>(impl, budget - impl->spent());
       } else {
-        impl->begin_wait();
+        auto const state = co_await asio::this_coro::cancellation_state;
+        giving_way turn{impl, state.cancelled()};
         co_await asio::post(asio::deferred);
-        auto const cancelled = co_await asio::this_coro::cancellation_state;
-        end_turn(*impl, cancelled);
+        turn.end(state.cancelled());
       }
     }
   }
@@ -274,27 +273,44 @@ struct ring_verbs {
   }
 
  private:
-  static void end_turn(impl_type& impl, asio::cancellation_state const& state) {
-    impl.set_waiting(false);
-    if (state.cancelled() != asio::cancellation_type::none || impl.cancelled() || impl.closed()) throw_aborted(impl);
-    impl.begin_turn();
-  }
-  [[noreturn]] static void throw_aborted(impl_type& impl) {
-    impl.publish();
-    throw_error(asio::error::operation_aborted, {});
-  }
+  // One post, so that who reads all the time does not starve the others. Nobody else may read meanwhile.
+  class giving_way {
+   public:
+    giving_way(impl_ptr impl, asio::cancellation_type before) : impl_{std::move(impl)}, before_{before} {
+      impl_->begin_wait();
+    }
+    giving_way(giving_way const&) = delete;
+    giving_way& operator=(giving_way const&) = delete;
+    ~giving_way() {
+      if (!impl_) return;
+      impl_->end_wait();
+      impl_->publish();
+    }
+
+    /// Throws if the coroutine or the buffer was cancelled meanwhile.
+    void end(asio::cancellation_type now) {
+      impl_->begin_turn();
+      if (now != before_ || impl_->cancelled() || impl_->closed()) throw_error(asio::error::operation_aborted, {});
+      impl_->end_wait();
+      impl_.reset();
+    }
+
+   private:
+    impl_ptr impl_;
+    asio::cancellation_type before_;
+  };
 
   // The next record of a run, where it is; null if there is none.
   template <class Plan>
   static typename Plan::value const* next_of_run(impl_type const* impl) noexcept {
     if (impl == nullptr) return nullptr;
-    return reinterpret_cast<typename Plan::value const*>(impl->template next_of_run<typename Plan::value>());
+    return reinterpret_cast<typename Plan::value const*>(impl->template next_of_run<typename Plan::value, Plan>());
   }
 
   template <class Plan>
   static typename Plan::value const* next_of_turn(impl_type const* impl) noexcept {
     if (impl == nullptr) return nullptr;
-    return reinterpret_cast<typename Plan::value const*>(impl->template next_of_turn<typename Plan::value>());
+    return reinterpret_cast<typename Plan::value const*>(impl->template next_of_turn<typename Plan::value, Plan>());
   }
 
   // Goes on behind it, once it was copied.
@@ -332,7 +348,7 @@ struct ring_verbs {
   static typename Plan::value take_one(impl_type& impl) {
     auto value = Plan::take(impl);
     impl.publish_in_time();
-    if constexpr (Plan::uniform) impl.template begin_run<typename Plan::value>();
+    if constexpr (Plan::uniform) impl.template begin_run<typename Plan::value, Plan>();
     return value;
   }
 

@@ -1,0 +1,206 @@
+// A user_ring_core that can wait for room.
+#pragma once
+
+#include <tinybpf/detail/lent_descriptor.hpp>
+#include <tinybpf/detail/tokens.hpp>
+#include <tinybpf/detail/user_ring_core.hpp>
+#include <tinybpf/error.hpp>
+#include <tinybpf/reservation.hpp>
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/compose.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+namespace tinybpf::detail {
+
+/// Lives on the heap, so that a buffer can be moved and destroyed while an operation is pending: that owns it, too.
+template <class Executor>
+class user_ring_impl final : public user_ring_core, public std::enable_shared_from_this<user_ring_impl<Executor>> {
+ public:
+  user_ring_impl(Executor const& ex, user_ring_source&& source, error_code& ec, diagnostics& details)
+      : user_ring_core{std::move(source), ec, details}, executor_{ex}, drains_{ex} {
+    if (!ec) drains_.lend(drains(), ec);
+  }
+
+  [[nodiscard]] Executor const& get_executor() const noexcept { return executor_; }
+
+  void close() noexcept {
+    user_ring_core::close();
+    drains_.take_back();
+  }
+
+  /// Ends what is pending.
+  void cancel() noexcept {
+    cancelled_ = true;
+    again_ = false;
+    drains_.cancel();
+  }
+
+  /// Lets what is pending look for room once more.
+  void look_again() noexcept {
+    if (!waiting_) return;
+    again_ = true;
+    drains_.cancel();
+  }
+
+  /// Whether a reserve is pending.
+  [[nodiscard]] bool waiting() const noexcept { return waiting_; }
+  void begin_wait() noexcept {
+    waiting_ = true;
+    cancelled_ = again_ = false;
+  }
+  void end_wait() noexcept { waiting_ = false; }
+
+  /// True as long as the loop need not have its turn yet.
+  bool may_go_on() noexcept { return ++in_a_row_ <= budget; }
+  void begin_turn() noexcept { in_a_row_ = 0; }
+
+  [[nodiscard]] bool cancelled() const noexcept { return cancelled_ || closed(); }
+  /// True once after `look_again`: then the interrupted wait was not cancelled.
+  bool should_look_again() noexcept { return std::exchange(again_, false); }
+
+  template <class Handler>
+  void async_wait_drain(Handler&& handler) {
+    drains_.async_wait(std::forward<Handler>(handler));
+  }
+
+ private:
+  static constexpr std::size_t budget = 1024;  // reservations in a row
+
+  Executor executor_;
+  std::size_t in_a_row_ = 0;
+  lent_descriptor<Executor> drains_;
+  bool waiting_ = false;
+  bool cancelled_ = false;
+  bool again_ = false;
+};
+
+/// Reserves as soon as there is room.
+template <class Executor, class Reservation>
+class reserve_operation {
+ public:
+  using impl_type = user_ring_impl<Executor>;
+
+  /// `shape`: of the record's type, or null.
+  reserve_operation(std::shared_ptr<impl_type> impl, std::size_t size, type_shape const* shape, diagnostics* details)
+      : impl_{std::move(impl)}, size_{size}, shape_{shape}, details_{details} {}
+
+  template <class Self>
+  void operator()(Self& self, error_code ec = {}) {
+    switch (std::exchange(step_, step::looking)) {
+      case step::start:
+        self.reset_cancellation_state(asio::enable_total_cancellation());
+        begin();
+        // Nothing completes inside its initiation: a loop of such operations would overflow the stack.
+        if (refused_) step_ = step::refused;
+        return later(self);
+      case step::refused:
+        return end(self, refused_, {});
+      case step::looking:
+        break;
+    }
+    bool const again = impl_->should_look_again();
+    if (self.cancelled() != asio::cancellation_type::none || impl_->cancelled())
+      ec = asio::error::operation_aborted;
+    else if (again)
+      ec = {};
+    if (ec) return give_up(self, ec);
+    impl_->begin_turn();
+    // In this order: a drain after the look is told of again.
+    impl_->forget_drains();
+    if (auto* const data = impl_->try_reserve(size_)) {
+      impl_->end_wait();
+      return end(self, {}, reserved{impl_.get(), data, size_});
+    }
+    auto* const impl = impl_.get();
+    impl->async_wait_drain(std::move(self));
+  }
+
+ private:
+  enum class step : unsigned char { start, refused, looking };
+
+  void begin() {
+    if (!impl_) return refuse_user_ring(errc::closed, "async_reserve", {}, refused_, details_);
+    if (impl_->waiting())
+      return refuse_user_ring(errc::operation_in_progress, "async_reserve", impl_->name(), refused_, details_);
+    if (impl_->may_reserve(size_, shape_, refused_, details_)) impl_->begin_wait();
+  }
+
+  template <class Self>
+  void later(Self& self) {
+    if (!impl_) return asio::post(std::move(self));
+    auto const ex = impl_->get_executor();
+    asio::post(ex, std::move(self));
+  }
+
+  template <class Self>
+  void give_up(Self& self, error_code ec) {
+    impl_->end_wait();
+    end(self, ec, {});
+  }
+
+  // The handler runs without our share of the buffer: whoever waits for it may then destroy the loop.
+  template <class Self>
+  void end(Self& self, error_code ec, reserved&& r) {
+    Reservation result{std::move(r)};
+    impl_.reset();
+    self.complete(ec, std::move(result));
+  }
+
+  std::shared_ptr<impl_type> impl_;
+  std::size_t size_;
+  type_shape const* shape_;
+  diagnostics* details_;
+  error_code refused_;
+  step step_ = step::start;
+};
+
+/// Starts a reserve_operation, also on a buffer that was never opened and so has no executor of its own.
+template <class Reservation, class Executor, class Token>
+auto start_reserve(std::shared_ptr<user_ring_impl<Executor>> impl, std::size_t size, type_shape const* shape,
+                   diagnostics* details, Token&& token) {
+  using operation = reserve_operation<Executor, Reservation>;
+  using signature = void(error_code, Reservation);
+  return asio::async_initiate<Token, signature>(
+      [](auto handler, operation op, user_ring_impl<Executor>* target) {
+        using handler_type = decltype(handler);
+        if (target != nullptr)
+          asio::async_compose<handler_type, signature>(std::move(op), handler, target->get_executor());
+        else
+          asio::async_compose<handler_type, signature>(std::move(op), handler);
+      },
+      token, operation{impl, size, shape, details}, impl.get());
+}
+
+/// The awaitable form: as long as there is room it suspends only now and then.
+template <class Reservation, class Ex, class Executor>
+asio::awaitable<Reservation, Ex> reserve(pin<user_ring_impl<Executor>> held, std::size_t size,
+                                         type_shape const* shape) {
+  auto* const impl = held.get();
+  error_code ec;
+  diagnostics details;
+  if (impl == nullptr) {
+    refuse_user_ring(errc::closed, "reserve", {}, ec, &details);
+    throw_error(ec, std::move(details));
+  }
+  if (impl->waiting()) {
+    refuse_user_ring(errc::operation_in_progress, "reserve", impl->name(), ec, &details);
+    throw_error(ec, std::move(details));
+  }
+  if (!impl->may_reserve(size, shape, ec, &details)) throw_error(ec, std::move(details));
+  if (impl->may_go_on())
+    if (auto* const data = impl->try_reserve(size)) co_return Reservation{reserved{impl, data, size}};
+  auto [failed, result] =
+      co_await start_reserve<Reservation>(impl->shared_from_this(), size, shape, &details, as_result);
+  if (failed) throw_error(failed, std::move(details));
+  co_return std::move(result);
+}
+
+}  // namespace tinybpf::detail

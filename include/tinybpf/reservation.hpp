@@ -1,0 +1,117 @@
+// Room in a user ring buffer that is being filled.
+#pragma once
+
+#include <tinybpf/btf.hpp>
+#include <tinybpf/detail/pins.hpp>
+#include <tinybpf/detail/user_ring_core.hpp>
+#include <tinybpf/error.hpp>
+
+#include <cstddef>
+#include <new>
+#include <span>
+#include <utility>
+
+namespace tinybpf {
+
+namespace detail {
+
+/// What reservations of every type have in common.
+class reserved {
+ public:
+  reserved() = default;
+  reserved(user_ring_core* ring, std::byte* data, std::size_t size) noexcept : ring_{ring}, data_{data}, size_{size} {}
+  reserved(reserved&& other) noexcept
+      : ring_{std::move(other.ring_)}, data_{std::exchange(other.data_, nullptr)}, size_{other.size_} {}
+  reserved& operator=(reserved&& other) noexcept {
+    if (this == &other) return *this;
+    discard();
+    ring_ = std::move(other.ring_);
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = other.size_;
+    return *this;
+  }
+  ~reserved() { discard(); }
+
+  /// True while there is a record.
+  explicit operator bool() const noexcept { return data_ != nullptr; }
+  /// Its bytes.
+  [[nodiscard]] std::size_t size() const noexcept { return data_ != nullptr ? size_ : 0; }
+
+  /// Hands the record to the kernel, which reads it when a BPF program drains the ring. Errors: `errc::closed` if
+  /// empty, or if the buffer was closed meanwhile: then the record is discarded.
+  void submit() {
+    if (!commit()) throw_error(errc::closed, {});
+  }
+  /// @overload
+  void submit(error_code& ec) noexcept {
+    ec.clear();
+    if (!commit()) ec = errc::closed;
+  }
+  /// Gives the record up. No effect if empty.
+  void discard() noexcept {
+    if (data_ != nullptr) end(true);
+  }
+
+ protected:
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+
+ private:
+  bool commit() noexcept {
+    bool const may = data_ != nullptr && !ring_.get()->closed();
+    if (data_ != nullptr) end(!may);
+    return may;
+  }
+  void end(bool discarded) noexcept {
+    ring_writer::commit(std::exchange(data_, nullptr), size_, discarded);
+    ring_ = {};
+  }
+
+  pin<user_ring_core> ring_;
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace detail
+
+/// A record in a user ring buffer, for the user to fill and then to `submit()`. The kernel drains records in the order
+/// in which they were reserved, and waits at one that is still reserved. Its memory is what was there before, not
+/// zeroes.
+///
+/// T is the record's type, or void for raw bytes. Move-only. An empty one (default-constructed, moved from, submitted
+/// or discarded) has no record. Destruction discards. It keeps the ring mapped, so it may outlive the buffer, but not
+/// the buffer's execution context; like the buffer it is not thread-safe.
+template <class T = void>
+class reservation : public detail::reserved {
+  static_assert(shared_with_kernel<T>, "a record is trivially copyable and holds no pointer");
+  static_assert(alignof(T) <= 8, "records are aligned to 8 bytes: reserve bytes for this type");
+
+ public:
+  /// An empty one.
+  reservation() = default;
+  /// What a buffer reserved.
+  explicit reservation(detail::reserved&& r) noexcept : reserved{std::move(r)} {
+    if (data() != nullptr) ::new (static_cast<void*>(data())) T;
+  }
+
+  /// The record. Undefined for an empty reservation.
+  [[nodiscard]] T& operator*() const noexcept { return *get(); }
+  /// @overload
+  T* operator->() const noexcept { return get(); }
+  /// The record; null if empty.
+  [[nodiscard]] T* get() const noexcept { return std::launder(reinterpret_cast<T*>(data())); }
+};
+
+/// Raw bytes.
+template <>
+class reservation<void> : public detail::reserved {
+ public:
+  /// An empty one.
+  reservation() = default;
+  /// What a buffer reserved.
+  explicit reservation(detail::reserved&& r) noexcept : reserved{std::move(r)} {}
+
+  /// The record's bytes; none if empty.
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data(), size()}; }
+};
+
+}  // namespace tinybpf

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <tinybpf/btf.hpp>
-#include <tinybpf/detail/pins.hpp>
 #include <tinybpf/detail/user_ring_core.hpp>
 #include <tinybpf/error.hpp>
 
@@ -19,13 +18,15 @@ namespace detail {
 class reserved {
  public:
   reserved() = default;
-  reserved(user_ring_core* ring, std::byte* data, std::size_t size) noexcept : ring_{ring}, data_{data}, size_{size} {}
+  reserved(user_ring_core& ring, std::byte* data, std::size_t size) noexcept : ring_{&ring}, data_{data}, size_{size} {
+    ring.pin();
+  }
   reserved(reserved&& other) noexcept
-      : ring_{std::move(other.ring_)}, data_{std::exchange(other.data_, nullptr)}, size_{other.size_} {}
+      : ring_{other.ring_}, data_{std::exchange(other.data_, nullptr)}, size_{other.size_} {}
   reserved& operator=(reserved&& other) noexcept {
     if (this == &other) return *this;
     discard();
-    ring_ = std::move(other.ring_);
+    ring_ = other.ring_;
     data_ = std::exchange(other.data_, nullptr);
     size_ = other.size_;
     return *this;
@@ -40,7 +41,7 @@ class reserved {
   /// Hands the record to the kernel, which reads it when a BPF program drains the ring. Errors: `errc::closed` if
   /// empty, or if the buffer was closed meanwhile: then the record is discarded.
   void submit() {
-    if (!commit()) throw_error(errc::closed, {});
+    if (!commit()) throw_closed();
   }
   /// @overload
   void submit(error_code& ec) noexcept {
@@ -49,7 +50,8 @@ class reserved {
   }
   /// Gives the record up. No effect if empty.
   void discard() noexcept {
-    if (data_ != nullptr) end(true);
+    if (data_ != nullptr) [[unlikely]]
+      drop();
   }
 
  protected:
@@ -57,16 +59,19 @@ class reserved {
 
  private:
   bool commit() noexcept {
-    bool const may = data_ != nullptr && !ring_.get()->closed();
-    if (data_ != nullptr) end(!may);
-    return may;
+    if (data_ == nullptr || ring_->closed()) [[unlikely]] {
+      discard();
+      return false;
+    }
+    ring_writer::commit(std::exchange(data_, nullptr), size_, false);
+    ring_->unpin();
+    return true;
   }
-  void end(bool discarded) noexcept {
-    ring_writer::commit(std::exchange(data_, nullptr), size_, discarded);
-    ring_ = {};
-  }
+  // Apart, so that what most reservations never need is not in their way.
+  void drop() noexcept;
+  [[noreturn]] static void throw_closed();
 
-  pin<user_ring_core> ring_;
+  user_ring_core* ring_ = nullptr;  // pinned as long as there is a record
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
@@ -89,8 +94,8 @@ class reservation : public detail::reserved {
   /// An empty one.
   reservation() = default;
   /// What a buffer reserved.
-  explicit reservation(detail::reserved&& r) noexcept : reserved{std::move(r)} {
-    if (data() != nullptr) ::new (static_cast<void*>(data())) T;
+  reservation(detail::user_ring_core& ring, std::byte* data, std::size_t size) noexcept : reserved{ring, data, size} {
+    ::new (static_cast<void*>(data)) T;
   }
 
   /// The record. Undefined for an empty reservation.
@@ -108,7 +113,7 @@ class reservation<void> : public detail::reserved {
   /// An empty one.
   reservation() = default;
   /// What a buffer reserved.
-  explicit reservation(detail::reserved&& r) noexcept : reserved{std::move(r)} {}
+  using reserved::reserved;
 
   /// The record's bytes; none if empty.
   [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data(), size()}; }

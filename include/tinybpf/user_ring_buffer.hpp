@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <typeinfo>
 #include <utility>
 
 namespace tinybpf {
@@ -203,7 +204,7 @@ class basic_user_ring_buffer {
  private:
   template <class T>
   static type_shape const* shape() noexcept {
-    static type_shape const of_t = shape_of<T>();
+    static constexpr type_shape of_t{&typeid(T), sizeof(T), alignof(T)};
     return &of_t;
   }
 
@@ -217,7 +218,7 @@ class basic_user_ring_buffer {
     if (!impl_->may_reserve(size, shape, ec, details)) return std::nullopt;
     auto* const data = impl_->try_reserve(size);
     if (data == nullptr) return std::nullopt;
-    return std::optional<reservation<T>>{std::in_place, detail::reserved{impl_.get(), data, size}};
+    return std::optional<reservation<T>>{std::in_place, *impl_.get(), data, size};
   }
 
   template <class T>

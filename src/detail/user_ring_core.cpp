@@ -5,6 +5,7 @@
 #include "type_registry.hpp"
 
 #include <tinybpf/map.hpp>
+#include <tinybpf/reservation.hpp>
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -96,6 +97,18 @@ bool user_ring_core::check(std::size_t size, type_shape const* shape, error_code
   }
   if (details != nullptr) *details = std::move(found);
   return false;
+}
+
+void reserved::drop() noexcept {
+  ring_writer::commit(std::exchange(data_, nullptr), size_, true);
+  ring_->unpin();
+}
+
+void reserved::throw_closed() {
+  diagnostics details;
+  error_code ec;
+  report(ec, details, errc::closed, "submit of a record that is no longer reserved, or of a closed user ring buffer");
+  throw_error(ec, std::move(details));
 }
 
 void refuse_user_ring(errc why, std::string_view what, std::string_view name, error_code& ec, diagnostics* details) {

@@ -16,9 +16,11 @@ class pinnable {
 
   void pin() noexcept { ++pins_; }
   void unpin() noexcept {
-    if (--pins_ == 0 && kept_) std::shared_ptr<void>{std::move(kept_)}.reset();  // perhaps the last of *this
+    ++unpins_;
+    if (kept_ && !pinned()) [[unlikely]]
+      std::shared_ptr<void>{std::move(kept_)}.reset();  // perhaps the last of *this
   }
-  [[nodiscard]] bool pinned() const noexcept { return pins_ != 0; }
+  [[nodiscard]] bool pinned() const noexcept { return pins_ != unpins_; }
   /// Lives on as long as it is pinned.
   void keep(std::shared_ptr<void> self) noexcept { kept_ = std::move(self); }
 
@@ -26,7 +28,9 @@ class pinnable {
   ~pinnable() = default;
 
  private:
+  // Two counts, so that making a pin does not wait for the end of the one before.
   std::size_t pins_ = 0;
+  std::size_t unpins_ = 0;
   std::shared_ptr<void> kept_;
 };
 
@@ -69,11 +73,12 @@ class pin {
     std::swap(state_, other.state_);
     return *this;
   }
-  ~pin() {
-    if (state_ != nullptr) state_->unpin();
-  }
+  ~pin() { reset(); }
 
   [[nodiscard]] State* get() const noexcept { return state_; }
+  void reset() noexcept {
+    if (auto* const state = std::exchange(state_, nullptr)) state->unpin();
+  }
 
  private:
   State* state_ = nullptr;

@@ -227,8 +227,8 @@ class ring_core {
     run_of_ = &typeid(Key);
     if (in_turn) turn_run_of_ = run_of_;
   }
-  /// Likewise for a range that has found an E, and walks at most to `until`, a count of records. Gives the reader to walk
-  /// with.
+  /// Likewise for a range that has found an E, and walks at most to `until`, a count of records. Gives the reader to
+  /// walk with.
   template <class E>
   ring_reader& begin_leased_run(std::uint64_t until) noexcept {
     begin_run_within<E>(until - records_);

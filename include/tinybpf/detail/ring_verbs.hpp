@@ -215,7 +215,8 @@ struct ring_verbs {
       if (status != look_status::ready) {
         // Not by way of wait(): Asio's caches hold no third frame.
         diagnostics details;
-        auto const [ec] = co_await async_wait(impl->shared_from_this(), &details, as_result);
+        auto owner = impl->shared_from_this();
+        auto const [ec] = co_await async_wait(std::move(owner), &details, as_result);
         if (ec) throw_error(ec, std::move(details));
       } else if (impl->spent() < impl->budget()) {
         auto value = Plan::take(*impl);

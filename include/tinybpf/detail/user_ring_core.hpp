@@ -57,10 +57,11 @@ class user_ring_core : public pinnable {
   /// True if a record of this size, of this type unless it is null, may be reserved. Errors: `errc::closed`,
   /// `errc::type_mismatch` and the like, EINVAL for 0 bytes, E2BIG for more than the ring can ever hold.
   bool may_reserve(std::size_t size, type_shape const* shape, error_code& ec, diagnostics* details) {
-    if (!closed_ && size != 0 && writer_.can_hold(size) && (shape == nullptr || shape->type == last_checked_))
-        [[likely]]
-      return true;
-    return check(size, shape, ec, details);
+    return ready_for(size, shape) || check(size, shape, ec, details);
+  }
+  /// Likewise if that is plain to see.
+  [[nodiscard]] bool ready_for(std::size_t size, type_shape const* shape) const noexcept {
+    return !closed_ && size != 0 && writer_.can_hold(size) && (shape == nullptr || shape->type == last_checked_);
   }
 
   [[nodiscard]] std::byte* try_reserve(std::size_t size) noexcept { return writer_.try_reserve(size); }

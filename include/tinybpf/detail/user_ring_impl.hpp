@@ -58,8 +58,12 @@ class user_ring_impl final : public user_ring_core, public std::enable_shared_fr
   }
   void end_wait() noexcept { waiting_ = false; }
 
-  /// True as long as the loop need not have its turn yet.
-  bool may_go_on() noexcept { return ++in_a_row_ <= budget; }
+  /// A record if there is room, nothing is in its way, and the loop need not have its turn yet; else null.
+  std::byte* reserve_in_turn(std::size_t size, type_shape const* shape) noexcept {
+    if (waiting_ || in_a_row_ >= budget || !ready_for(size, shape)) return nullptr;
+    ++in_a_row_;
+    return try_reserve(size);
+  }
   void begin_turn() noexcept { in_a_row_ = 0; }
 
   [[nodiscard]] bool cancelled() const noexcept { return cancelled_ || closed(); }
@@ -117,7 +121,7 @@ class reserve_operation {
     impl_->forget_drains();
     if (auto* const data = impl_->try_reserve(size_)) {
       impl_->end_wait();
-      return end(self, {}, reserved{impl_.get(), data, size_});
+      return end(self, {}, Reservation{*impl_, data, size_});
     }
     auto* const impl = impl_.get();
     impl->async_wait_drain(std::move(self));
@@ -148,8 +152,7 @@ class reserve_operation {
 
   // The handler runs without our share of the buffer: whoever waits for it may then destroy the loop.
   template <class Self>
-  void end(Self& self, error_code ec, reserved&& r) {
-    Reservation result{std::move(r)};
+  void end(Self& self, error_code ec, Reservation&& result) {
     impl_.reset();
     self.complete(ec, std::move(result));
   }
@@ -179,28 +182,25 @@ auto start_reserve(std::shared_ptr<user_ring_impl<Executor>> impl, std::size_t s
       token, operation{impl, size, shape, details}, impl.get());
 }
 
+/// The awaitable form, where it has to wait, to give way or to refuse.
+template <class Reservation, class Ex, class Executor>
+asio::awaitable<Reservation, Ex> reserve_slowly(user_ring_impl<Executor>* impl, std::size_t size,
+                                                type_shape const* shape) {
+  diagnostics details;
+  std::shared_ptr<user_ring_impl<Executor>> owner;
+  if (impl != nullptr) owner = impl->shared_from_this();
+  auto [ec, result] = co_await start_reserve<Reservation>(std::move(owner), size, shape, &details, as_result);
+  if (ec) throw_error(ec, std::move(details));
+  co_return std::move(result);
+}
+
 /// The awaitable form: as long as there is room it suspends only now and then.
 template <class Reservation, class Ex, class Executor>
-asio::awaitable<Reservation, Ex> reserve(pin<user_ring_impl<Executor>> held, std::size_t size,
+asio::awaitable<Reservation, Ex> reserve(pin<user_ring_impl<Executor>> impl, std::size_t size,
                                          type_shape const* shape) {
-  auto* const impl = held.get();
-  error_code ec;
-  diagnostics details;
-  if (impl == nullptr) {
-    refuse_user_ring(errc::closed, "reserve", {}, ec, &details);
-    throw_error(ec, std::move(details));
-  }
-  if (impl->waiting()) {
-    refuse_user_ring(errc::operation_in_progress, "reserve", impl->name(), ec, &details);
-    throw_error(ec, std::move(details));
-  }
-  if (!impl->may_reserve(size, shape, ec, &details)) throw_error(ec, std::move(details));
-  if (impl->may_go_on())
-    if (auto* const data = impl->try_reserve(size)) co_return Reservation{reserved{impl, data, size}};
-  auto [failed, result] =
-      co_await start_reserve<Reservation>(impl->shared_from_this(), size, shape, &details, as_result);
-  if (failed) throw_error(failed, std::move(details));
-  co_return std::move(result);
+  if (auto* const data = impl.get() != nullptr ? impl.get()->reserve_in_turn(size, shape) : nullptr) [[likely]]
+    co_return Reservation{*impl.get(), data, size};
+  co_return co_await reserve_slowly<Reservation, Ex>(impl.get(), size, shape);
 }
 
 }  // namespace tinybpf::detail

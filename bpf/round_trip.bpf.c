@@ -1,4 +1,4 @@
-// Answers what user space asks through a user ring buffer, whenever the process that asks calls getpgid.
+// Answers what user space asks through a user ring buffer, whenever some process calls getpgid.
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "tinybpf.bpf.h"

@@ -74,7 +74,7 @@ struct policy_stream : streams {
 };
 
 // A fake ring large enough for long pauses.
-struct fake_stream {
+struct fake_stream : test::loop {
   explicit fake_stream(wakeup_policy policy, std::size_t size = 1U << 26U) : source{size} {
     buffer->set_wakeup_policy(policy);
   }
@@ -88,22 +88,7 @@ struct fake_stream {
     while (buffer->try_next<counted_event>()) ++count;
     return count;
   }
-  void poll() {
-    io.restart();
-    io.poll();
-  }
-  template <class Done>
-  void run_until(Done done) {
-    auto const give_up = std::chrono::steady_clock::now() + test::patience;
-    auto const work = asio::make_work_guard(io);
-    io.restart();
-    while (!done()) {
-      io.run_one_for(20ms);
-      if (std::chrono::steady_clock::now() > give_up) throw std::runtime_error{"waited in vain"};
-    }
-  }
 
-  asio::io_context io;
   fake_ring source;
   std::optional<ring_buffer> buffer{std::in_place, io.get_executor(), source.source("fake")};
   std::uint64_t next = 0;

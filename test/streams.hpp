@@ -1,20 +1,18 @@
 // The user's side of bpf/streams.bpf.c: a loop, the loaded object, and what it is asked to write.
 #pragma once
 
+#include "loop.hpp"
 #include "support.hpp"
 
 #include <tinybpf/object.hpp>
 #include <tinybpf/ring_buffer.hpp>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <bpf/bpf.h>
 
 #include <chrono>
 #include <cstdint>
-#include <exception>
 #include <ostream>
 #include <stdexcept>
 #include <utility>
@@ -75,10 +73,7 @@ inline write_args run_program(tinybpf::program const& p, write_args args) {
   return args;
 }
 
-/// How long a loop may do nothing before the test gives up. No test takes this long unless it fails.
-inline constexpr std::chrono::seconds patience{20};
-
-struct streams {
+struct streams : loop {
   write_args write(ring to, std::uint64_t count, write_args args = {}) const {
     args.ring = static_cast<std::uint32_t>(to);
     args.count = count;
@@ -99,35 +94,6 @@ struct streams {
     return run_program(unread_program, args).written;
   }
 
-  /// Runs what is ready.
-  std::size_t poll() {
-    io.restart();
-    return io.poll();
-  }
-  /// Runs the loop until it holds; throws if it never does.
-  template <class Done>
-  void run_until(Done done) {
-    auto const work = asio::make_work_guard(io);
-    auto const give_up = std::chrono::steady_clock::now() + patience;
-    io.restart();
-    while (!done()) {
-      io.run_one_for(std::chrono::milliseconds{20});
-      if (std::chrono::steady_clock::now() > give_up) throw std::runtime_error{"waited in vain"};
-    }
-  }
-  /// Runs the loop until the coroutine ends; throws if it does not, or what it throws.
-  void run(asio::awaitable<void> coroutine) {
-    bool ended = false;
-    std::exception_ptr thrown;
-    asio::co_spawn(io, std::move(coroutine), [&](std::exception_ptr e) {
-      thrown = std::move(e);
-      ended = true;
-    });
-    run_until([&] { return ended; });
-    if (thrown) std::rethrow_exception(thrown);
-  }
-
-  asio::io_context io;
   tinybpf::object obj = tinybpf::load(STREAMS_BPF_O);
   tinybpf::program writer = obj.program("write_records");
   tinybpf::program unread_program = obj.program("unread");

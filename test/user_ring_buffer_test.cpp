@@ -1,5 +1,5 @@
 // User ring buffers against the kernel: a BPF program drains them and answers through a ring buffer.
-#include "support.hpp"
+#include "loop.hpp"
 
 #include <tinybpf/object.hpp>
 #include <tinybpf/ring_buffer.hpp>
@@ -20,6 +20,10 @@
 #include <boost/test/unit_test.hpp>
 
 #include <bpf/bpf.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -76,7 +80,7 @@ constexpr std::size_t command_bytes = sizeof(command) + 8;
 
 error_code system_code(int number) { return {number, boost::system::system_category()}; }
 
-struct user_ring {
+struct user_ring : test::loop {
   /// What the kernel's drain says: how many records it gave, or an error.
   std::int64_t drain(std::uint64_t flags = 0, std::uint64_t most = 0) const {
     drain_args args{flags, most, 0};
@@ -108,34 +112,7 @@ struct user_ring {
     std::memset(r->bytes().data(), 0, r->size());
     r->submit();
   }
-  std::size_t poll() {
-    io.restart();
-    return io.poll();
-  }
-  template <class Done>
-  std::size_t run_until(Done done) {
-    auto const work = asio::make_work_guard(io);
-    auto const give_up = std::chrono::steady_clock::now() + 20s;
-    std::size_t handlers = 0;
-    io.restart();
-    while (!done()) {
-      handlers += io.run_one_for(20ms);
-      if (std::chrono::steady_clock::now() > give_up) throw std::runtime_error{"waited in vain"};
-    }
-    return handlers;
-  }
-  void run(asio::awaitable<void> coroutine) {
-    bool ended = false;
-    std::exception_ptr thrown;
-    asio::co_spawn(io, std::move(coroutine), [&](std::exception_ptr e) {
-      thrown = std::move(e);
-      ended = true;
-    });
-    run_until([&] { return ended; });
-    if (thrown) std::rethrow_exception(thrown);
-  }
 
-  asio::io_context io;
   tinybpf::object obj = tinybpf::load(USER_RING_BPF_O);
   tinybpf::program drainer = obj.program("drain");
   tinybpf::ring_buffer answers{io, obj.map("answers")};
@@ -581,9 +558,113 @@ BOOST_AUTO_TEST_CASE(a_loop_that_is_destroyed_with_a_reserve_pending) {
   }
 }
 
+// In the reactor, and with all that it waits with in its frame.
+BOOST_AUTO_TEST_CASE(a_loop_that_is_destroyed_with_a_coroutine_waiting) {
+  auto const obj = tinybpf::load(USER_RING_BPF_O);
+  std::optional<asio::io_context> io{std::in_place};
+  auto const wait = [&]() -> asio::awaitable<void> {
+    user_ring_buffer commands{*io, obj.map("commands")};
+    auto kept = commands.try_reserve<command>();
+    auto filled = commands.try_reserve(3000);
+    static_cast<void>(co_await commands.reserve(2000));
+  };
+  asio::co_spawn(*io, wait(), [](std::exception_ptr) { BOOST_TEST(false); });
+  io->poll();
+  io.reset();
+}
+
+// Destroyed with its own loop while it waits on the buffer's, a coroutine leaves the buffer to others.
+BOOST_AUTO_TEST_CASE(a_coroutine_that_is_destroyed_with_its_loop) {
+  user_ring s;
+  s.fill_but(0);
+  {
+    asio::io_context other;
+    asio::co_spawn(
+        other,
+        [](user_ring_buffer& b) -> asio::awaitable<void> { static_cast<void>(co_await b.reserve(8)); }(s.commands),
+        [](std::exception_ptr) { BOOST_TEST(false); });
+    other.run_one();
+    s.poll();
+  }
+  s.drain();
+  s.poll();
+  error_code ec;
+  auto const r = s.commands.try_reserve<command>(ec);
+  BOOST_TEST(!ec);
+  BOOST_TEST(r.has_value());
+}
+
+// A child that only lets go of what it has changes nothing for its parent.
+BOOST_AUTO_TEST_CASE(in_a_forked_child) {
+  user_ring s;
+  auto kept = s.commands.try_reserve<command>().value();
+  *kept = {1, 1001};
+  auto const filled = s.commands.try_reserve(ring_size - command_bytes - 8);
+  waiting_reserve r{s.io, s.commands, 8};
+  s.poll();
+  auto const child = fork();
+  if (child == 0) {
+    kept.discard();
+    s.commands.cancel();
+    s.commands.close();
+    _exit(0);
+  }
+  int status = -1;
+  BOOST_TEST_REQUIRE(waitpid(child, &status, 0) == child);
+  BOOST_TEST(status == 0);
+  BOOST_TEST(s.drain() == 0);
+  kept.submit();
+  BOOST_TEST(s.drain() == 1);
+  s.run_until([&] { return r.ended == 1; });
+  BOOST_TEST(r.ec == error_code{});
+  BOOST_TEST(filled.has_value());
+  std::vector<std::uint64_t> const expected{1};
+  BOOST_TEST(s.answered() == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(close_comes_first) {
+  user_ring s;
+  s.fill_but(0);
+  waiting_reserve r{s.io, s.commands};
+  s.poll();
+  s.commands.close();
+  error_code ec;
+  BOOST_TEST(!s.commands.try_reserve<command>(ec));
+  BOOST_TEST(ec == errc::closed);
+  waiting_reserve late{s.io, s.commands};
+  s.run_until([&] { return r.ended == 1 && late.ended == 1; });
+  BOOST_TEST(r.ec == operation_aborted);
+  BOOST_TEST(late.ec == errc::closed);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(refused)
+
+// The kernel reads no record of 16 MiB, and would never get past one.
+BOOST_AUTO_TEST_CASE(what_the_kernel_cannot_read) {
+  constexpr std::size_t size = 64U << 20U;
+  std::vector<std::uint64_t> positions(2);
+  auto* const data =
+      mmap(nullptr, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  BOOST_TEST_REQUIRE(data != MAP_FAILED);
+  asio::io_context io;
+  {
+    tinybpf::detail::user_ring_source source;
+    source.regions = {&positions[0], &positions[1], static_cast<std::byte*>(data), size};
+    source.descriptor.reset(test::checked(eventfd(0, EFD_CLOEXEC), "eventfd"));
+    source.name = "large";
+    user_ring_buffer large{io.get_executor(), std::move(source)};
+    error_code ec;
+    diagnostics details;
+    BOOST_TEST(!large.try_reserve(1U << 24U, ec, details));
+    BOOST_TEST(ec == system_code(E2BIG));
+    BOOST_TEST(details.message.find("16 MiB") != std::string::npos);
+    BOOST_TEST(large.try_reserve((1U << 24U) - 1, ec).has_value());
+    BOOST_TEST(!ec);
+  }
+  munmap(data, 2 * size);
+}
 
 BOOST_AUTO_TEST_CASE(what_is_no_user_ring) {
   user_ring s;

@@ -35,7 +35,9 @@ namespace tinybpf {
 /// then call `flush()`. The awaiting forms give the loop its turn after 1024 reservations in a row.
 ///
 /// The buffer owns a duplicate of the map's descriptor and a mapping of its own: neither closing nor destroying the
-/// object disturbs it. There is to be one writer of a map: a forked child must not write into its parent's.
+/// object disturbs it. There is to be one writer of a map. A forked child may only destroy or close what it has of its
+/// parent's, which then changes nothing for the parent. A writer that dies with a record reserved, such as one of a
+/// pinned map, leaves a ring that the kernel never gets past.
 ///
 /// **Closed** means default-constructed, moved from or after `close()`: operations report `errc::closed`. Moving and
 /// destroying are safe while a reserve is pending; destruction completes it with `operation_aborted`.
@@ -134,7 +136,7 @@ class basic_user_ring_buffer {
 
   /// Reserves a record, or nothing if there is no room now. Never waits. Errors: `errc::closed`,
   /// `errc::operation_in_progress`, `errc::type_mismatch` and the like, E2BIG for a record that the ring can never
-  /// hold.
+  /// hold, or of 16 MiB and more, which the kernel can never read.
   template <shared_with_kernel T>
   [[nodiscard]] std::optional<reservation<T>> try_reserve() {
     return try_reserve_or_throw<T>(sizeof(T), shape<T>());
@@ -238,7 +240,8 @@ class basic_user_ring_buffer {
   }
 
   void refuse(error_code& ec, diagnostics* details) const {
-    detail::refuse_user_ring(impl_ ? errc::operation_in_progress : errc::closed, "try_reserve", name(), ec, details);
+    detail::refuse_user_ring(is_open() ? errc::operation_in_progress : errc::closed, "try_reserve", name(), ec,
+                             details);
   }
 
   void open(Executor const& ex, map const& m, error_code& ec, diagnostics& details) {

@@ -82,7 +82,7 @@ bool user_ring_core::check(std::size_t size, type_shape const* shape, error_code
   } else if (!writer_.can_hold(size)) {
     report(ec, found, from_libbpf(E2BIG),
            "cannot reserve " + what + ", which has " + std::to_string(source_.regions.size) +
-               " and needs 8 of them for each record");
+               " and needs 8 of them for each record; the kernel reads none of 16 MiB or more");
   } else {
     auto const same = [&](std::type_info const* t) { return *t == *shape->type; };
     if (shape != nullptr && std::none_of(checked_.begin(), checked_.end(), same)) {
@@ -100,7 +100,8 @@ bool user_ring_core::check(std::size_t size, type_shape const* shape, error_code
 }
 
 void reserved::drop() noexcept {
-  ring_writer::commit(std::exchange(data_, nullptr), size_, true);
+  auto* const data = std::exchange(data_, nullptr);
+  if (!ring_->forked()) ring_writer::commit(data, size_, true);
   ring_->unpin();
 }
 

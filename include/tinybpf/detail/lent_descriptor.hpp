@@ -9,9 +9,34 @@
 
 #include <cerrno>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace tinybpf::detail {
+
+/// Says what an error of `lent_descriptor::lend` was about.
+void report_unwatchable(std::string_view map, error_code& ec, diagnostics& details);
+
+/// Marks a buffer as waited for, for as long as the operation lives that waits.
+template <class State>
+class wait_mark {
+ public:
+  wait_mark() = default;
+  explicit wait_mark(State& state) noexcept : state_{&state} { state.begin_wait(); }
+  wait_mark(wait_mark&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
+  wait_mark& operator=(wait_mark&& other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~wait_mark() { reset(); }
+
+  void reset() noexcept {
+    if (auto* const state = std::exchange(state_, nullptr)) state->end_wait();
+  }
+
+ private:
+  State* state_ = nullptr;  // alive: the operation shares it
+};
 
 /// Ends what is pending on a timer.
 template <class Timer>
@@ -32,11 +57,14 @@ class lent_descriptor {
   // A forked child shares its parent's epoll descriptor: taking ours out of it would deafen the parent. So the child
   // leaks it.
   ~lent_descriptor() {
-    if (fork_count() != forks_)
+    if (forked())
       static_cast<void>(descriptor_.release());
     else
       take_back();
   }
+
+  /// True in a child that was forked since.
+  [[nodiscard]] bool forked() const noexcept { return fork_count() != forks_; }
 
   [[nodiscard]] bool is_open() const noexcept { return descriptor_->is_open(); }
 
@@ -50,8 +78,9 @@ class lent_descriptor {
     }
   }
 
-  /// Ends what is pending.
+  /// Ends what is pending, but not in a forked child.
   void take_back() noexcept {
+    if (forked()) return;
     try {
       if (descriptor_->is_open()) static_cast<void>(descriptor_->release());
     } catch (...) {  // the interface allows it; release() does not throw here
@@ -59,6 +88,7 @@ class lent_descriptor {
   }
   /// Likewise, and stays open.
   void cancel() noexcept {
+    if (forked()) return;
     error_code ignored;
     static_cast<void>(descriptor_->cancel(ignored));
   }

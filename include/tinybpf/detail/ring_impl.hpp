@@ -43,6 +43,7 @@ class ring_impl final : public ring_core, public pinnable, public std::enable_sh
     if (!ec) {
       join(std::move(joining));
     } else {
+      report_unwatchable(joining.rings.front()->source.name, ec, details);
       error_code ignored;
       if (watched >= 0) descriptor_.lend(watched, ignored);
       abandon(joining);
@@ -185,7 +186,7 @@ class ring_operation {
     if (!impl_) return refuse_closed(finish_.name, refused_, finish_.details);
     if (auto const why = impl_->begin_read(); why != errc{})
       return impl_->refuse(why, finish_.name, refused_, finish_.details);
-    if (finish_.begin(*impl_, refused_)) impl_->begin_wait();
+    if (finish_.begin(*impl_, refused_)) mark_ = wait_mark<ring_impl<Executor>>{*impl_};
   }
 
   // Nothing completes inside its initiation: a loop of such operations would overflow the stack, and starve the others.
@@ -246,14 +247,14 @@ class ring_operation {
   // The handler runs without our share of the buffer: whoever waits for it may then destroy the loop.
   template <class Self>
   void succeed(Self& self) {
-    impl_->set_waiting(false);
+    mark_.reset();
     finish_.succeed(self, std::move(impl_));
   }
 
   template <class Self>
   void fail(Self& self, error_code ec) {
     impl_->publish();  // whoever gave up may not come back
-    impl_->set_waiting(false);
+    mark_.reset();
     impl_.reset();
     finish_.fail(self, ec);
   }
@@ -269,6 +270,7 @@ class ring_operation {
   static constexpr std::chrono::microseconds longest_pause{1000};
 
   std::shared_ptr<ring_impl<Executor>> impl_;
+  wait_mark<ring_impl<Executor>> mark_;
   Finish finish_;
   error_code refused_;
   std::chrono::microseconds busy_pause_ = shortest_pause;

@@ -30,7 +30,7 @@ class ring_writer {
 
   /// Whether a record of this size could ever fit.
   [[nodiscard]] bool can_hold(std::size_t size) const noexcept {
-    return size < regions_.size && size < discard_bit && step_over(size) <= regions_.size;
+    return size <= largest_record && step_over(size) <= regions_.size;
   }
 
   /// Room for `size` bytes, aligned to 8, or null if there is none now. `can_hold(size)`.
@@ -61,6 +61,8 @@ class ring_writer {
   static constexpr std::uint32_t busy_bit = 1U << 31U;     // BPF_RINGBUF_BUSY_BIT
   static constexpr std::uint32_t discard_bit = 1U << 30U;  // BPF_RINGBUF_DISCARD_BIT
   static constexpr std::size_t header_size = 8;            // BPF_RINGBUF_HDR_SZ
+  // What a dynptr can span (DYNPTR_MAX_SIZE): the kernel never gets past a larger record.
+  static constexpr std::size_t largest_record = (1U << 24U) - 1;
 
   static constexpr position_type step_over(std::size_t size) noexcept {
     return (position_type{size} + header_size + 7) & ~position_type{7};

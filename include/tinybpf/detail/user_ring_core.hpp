@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tinybpf/btf.hpp>
+#include <tinybpf/detail/fork_count.hpp>
 #include <tinybpf/detail/owned_descriptor.hpp>
 #include <tinybpf/detail/pins.hpp>
 #include <tinybpf/detail/ring_writer.hpp>
@@ -52,6 +53,8 @@ class user_ring_core : public pinnable {
   void forget_drains() noexcept;
 
   [[nodiscard]] bool closed() const noexcept { return closed_; }
+  /// True in a child that was forked since: it shares the pages and must leave them alone.
+  [[nodiscard]] bool forked() const noexcept { return fork_count() != forks_; }
   void close() noexcept { closed_ = true; }
 
   /// True if a record of this size, of this type unless it is null, may be reserved. Errors: `errc::closed`,
@@ -73,6 +76,7 @@ class user_ring_core : public pinnable {
   ring_writer writer_;
   owned_descriptor drains_;
   bool closed_ = false;
+  unsigned forks_ = fork_count();  // of the process that made this
   std::type_info const* last_checked_ = nullptr;
   std::vector<std::type_info const*> checked_;
 };

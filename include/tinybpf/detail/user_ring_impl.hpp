@@ -26,7 +26,9 @@ class user_ring_impl final : public user_ring_core, public std::enable_shared_fr
  public:
   user_ring_impl(Executor const& ex, user_ring_source&& source, error_code& ec, diagnostics& details)
       : user_ring_core{std::move(source), ec, details}, executor_{ex}, drains_{ex} {
-    if (!ec) drains_.lend(drains(), ec);
+    if (ec) return;
+    drains_.lend(drains(), ec);
+    if (ec) report_unwatchable(name(), ec, details);
   }
 
   [[nodiscard]] Executor const& get_executor() const noexcept { return executor_; }
@@ -111,7 +113,7 @@ class reserve_operation {
         break;
     }
     bool const again = impl_->should_look_again();
-    if (self.cancelled() != asio::cancellation_type::none || impl_->cancelled())
+    if (self.cancelled() != asio::cancellation_type::none || impl_->cancelled() || impl_->forked())
       ec = asio::error::operation_aborted;
     else if (again)
       ec = {};
@@ -120,7 +122,7 @@ class reserve_operation {
     // In this order: a drain after the look is told of again.
     impl_->forget_drains();
     if (auto* const data = impl_->try_reserve(size_)) {
-      impl_->end_wait();
+      mark_.reset();
       return end(self, {}, Reservation{*impl_, data, size_});
     }
     auto* const impl = impl_.get();
@@ -132,9 +134,9 @@ class reserve_operation {
 
   void begin() {
     if (!impl_) return refuse_user_ring(errc::closed, "async_reserve", {}, refused_, details_);
-    if (impl_->waiting())
+    if (impl_->waiting() && !impl_->closed())
       return refuse_user_ring(errc::operation_in_progress, "async_reserve", impl_->name(), refused_, details_);
-    if (impl_->may_reserve(size_, shape_, refused_, details_)) impl_->begin_wait();
+    if (impl_->may_reserve(size_, shape_, refused_, details_)) mark_ = wait_mark<impl_type>{*impl_};
   }
 
   template <class Self>
@@ -146,7 +148,7 @@ class reserve_operation {
 
   template <class Self>
   void give_up(Self& self, error_code ec) {
-    impl_->end_wait();
+    mark_.reset();
     end(self, ec, {});
   }
 
@@ -158,6 +160,7 @@ class reserve_operation {
   }
 
   std::shared_ptr<impl_type> impl_;
+  wait_mark<impl_type> mark_;
   std::size_t size_;
   type_shape const* shape_;
   diagnostics* details_;

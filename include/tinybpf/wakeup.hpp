@@ -11,12 +11,16 @@ namespace tinybpf {
 /// no wake-up, which is the most expensive part of an event by far. The policies differ in when a buffer holds back
 /// like this, and looks again after a pause instead.
 ///
-/// | policy                | an event waits for its reader | a wake-up is paid            |
-/// |-----------------------|-------------------------------|------------------------------|
-/// | immediate             | as little as can be           | whenever the reader was idle |
-/// | moderated(max_delay)  | up to max_delay and a wake-up | for the first event after quiet |
-/// | adaptive(max_delay)   | as immediate below one event per quarter of max_delay; up to that quarter above; up to
-/// max_delay above 80 events per max_delay | likewise |
+/// | policy               | an event waits for its reader | a wake-up is paid               |
+/// |----------------------|-------------------------------|---------------------------------|
+/// | immediate            | as little as can be           | whenever the reader was idle    |
+/// | moderated(max_delay) | up to max_delay               | for the first event after quiet |
+/// | adaptive(max_delay)  |                               |                                 |
+/// | - sparse events      | as little as can be           | whenever the reader was idle    |
+/// | - more               | up to a quarter of max_delay  | for the first event after quiet |
+/// | - many               | up to max_delay               | for the first event after quiet |
+///
+/// "More" begins at one event per quarter of max_delay, "many" at 20 of them. A pause ends a wake-up's time later.
 ///
 /// Under any policy a stream that goes quiet is acknowledged in full and waits on its descriptor. No policy loses an
 /// event that `immediate` would keep: at most 1/64 of the ring is held back, and a pause is cut to the time in which a
@@ -34,8 +38,7 @@ class wakeup_policy {
   /// Holds back while events come faster than one per quarter of `max_delay`, as a moving average: for that quarter, or
   /// for all of `max_delay` once 20 and more come in a quarter. The default; then these are 100 us, 400 us, and 200,000
   /// events a second.
-  [[nodiscard]] static constexpr wakeup_policy adaptive(std::chrono::microseconds max_delay = 4 *
-                                                                                              default_delay) noexcept {
+  [[nodiscard]] static constexpr wakeup_policy adaptive(std::chrono::microseconds max_delay = longest_delay) noexcept {
     return {kind::adaptive, max_delay};
   }
 
@@ -55,6 +58,7 @@ class wakeup_policy {
 
  private:
   static constexpr std::chrono::microseconds default_delay{100};
+  static constexpr std::chrono::microseconds longest_delay{400};
 
   constexpr wakeup_policy(kind k, std::chrono::microseconds d) noexcept : kind_{k}, max_delay_{d} {}
 

@@ -23,20 +23,13 @@ namespace data = boost::unit_test::data;
 using namespace asio::experimental::awaitable_operators;
 using test::counted_event;
 using test::ring;
+using test::untagged_event;
 using test::write_args;
 using tinybpf::error_code;
 using tinybpf::ring_buffer;
 using tinybpf::wakeup_policy;
 
 namespace cancelling {  // with a name: g++ 12 warns of coroutine templates over types without linkage
-
-// As counted_event, but read without a look at its tag.
-struct untagged_event {
-  std::uint32_t kind;
-  std::uint32_t index;
-  std::uint64_t serial;
-  std::uint64_t time;
-};
 
 constexpr std::uint64_t total = 10'000'000;
 constexpr std::uint64_t each_round = 2 * 2500;

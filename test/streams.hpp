@@ -34,6 +34,14 @@ struct counted_event {
   std::uint64_t time;
 };
 
+// As counted_event, but read without a look at its tag.
+struct untagged_event {
+  std::uint32_t kind;
+  std::uint32_t index;
+  std::uint64_t serial;
+  std::uint64_t time;
+};
+
 struct named_event {
   std::uint32_t kind;
   std::uint32_t length;

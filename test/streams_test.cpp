@@ -23,6 +23,7 @@ using test::counted_event;
 using test::kernel_error;
 using test::ring;
 using test::streams;
+using test::untagged_event;
 using test::write_args;
 using tinybpf::bytes;
 using tinybpf::diagnostics;
@@ -207,18 +208,6 @@ BOOST_AUTO_TEST_CASE(nor_for_awaiting_verbs) {
   s.run(read());
   BOOST_TEST(found, "not read within " << records << " records");
 }
-
-namespace {
-
-// As counted_event, but read without a look at its tag.
-struct untagged_event {
-  std::uint32_t kind;
-  std::uint32_t index;
-  std::uint64_t serial;
-  std::uint64_t time;
-};
-
-}  // namespace
 
 // A range ends at the other ring's bad record: what was read from that ring long ago is not counted again.
 BOOST_AUTO_TEST_CASE(a_range_that_ends_at_another_rings_record) {

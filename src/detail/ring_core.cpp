@@ -3,8 +3,6 @@
 #include "report.hpp"
 #include "type_registry.hpp"
 
-#include <tinybpf/detail/fork_count.hpp>
-
 #include <sys/epoll.h>
 
 #include <boost/core/demangle.hpp>
@@ -38,7 +36,7 @@ bool watch(int epoll, ring_state& ring) {
 
 }  // namespace
 
-ring_core::ring_core() : forks_{fork_count()} {}
+ring_core::ring_core() = default;
 
 ring_core::~ring_core() { close(); }
 
@@ -147,8 +145,6 @@ void ring_core::set_waiting(bool yes) noexcept {
   state_ = yes ? state_ | waited_for : state_ & ~waited_for;
   waits_.store(yes, std::memory_order_release);
 }
-
-bool ring_core::forked() const noexcept { return fork_count() != forks_; }
 
 void ring_core::end_lease(bool ours) noexcept {
   state_ &= ~leased;

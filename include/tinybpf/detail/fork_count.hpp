@@ -7,4 +7,13 @@ namespace tinybpf::detail {
 /// Unlike getpid(), no system call. Throws std::bad_alloc if the first call finds no memory.
 unsigned fork_count();
 
+/// Made with something, tells whether this process is a child that was forked since: it shares what was made.
+class fork_mark {
+ public:
+  [[nodiscard]] bool forked() const noexcept { return fork_count() != forks_; }
+
+ private:
+  unsigned forks_ = fork_count();
+};
+
 }  // namespace tinybpf::detail

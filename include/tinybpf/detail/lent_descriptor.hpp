@@ -17,27 +17,6 @@ namespace tinybpf::detail {
 /// Says what an error of `lent_descriptor::lend` was about.
 void report_unwatchable(std::string_view map, error_code& ec, diagnostics& details);
 
-/// Marks a buffer as waited for, for as long as the operation lives that waits.
-template <class State>
-class wait_mark {
- public:
-  wait_mark() = default;
-  explicit wait_mark(State& state) noexcept : state_{&state} { state.begin_wait(); }
-  wait_mark(wait_mark&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
-  wait_mark& operator=(wait_mark&& other) noexcept {
-    std::swap(state_, other.state_);
-    return *this;
-  }
-  ~wait_mark() { reset(); }
-
-  void reset() noexcept {
-    if (auto* const state = std::exchange(state_, nullptr)) state->end_wait();
-  }
-
- private:
-  State* state_ = nullptr;  // alive: the operation shares it
-};
-
 /// Ends what is pending on a timer.
 template <class Timer>
 void cancel_timer(Timer& timer) noexcept {
@@ -50,21 +29,17 @@ void cancel_timer(Timer& timer) noexcept {
 template <class Executor>
 class lent_descriptor {
  public:
-  explicit lent_descriptor(Executor const& ex)
-      : descriptor_{std::make_unique<descriptor_type>(ex)}, forks_{fork_count()} {}
+  explicit lent_descriptor(Executor const& ex) : descriptor_{std::make_unique<descriptor_type>(ex)} {}
   lent_descriptor(lent_descriptor const&) = delete;
   lent_descriptor& operator=(lent_descriptor const&) = delete;
   // A forked child shares its parent's epoll descriptor: taking ours out of it would deafen the parent. So the child
   // leaks it.
   ~lent_descriptor() {
-    if (forked())
+    if (made_by_.forked())
       static_cast<void>(descriptor_.release());
     else
       take_back();
   }
-
-  /// True in a child that was forked since.
-  [[nodiscard]] bool forked() const noexcept { return fork_count() != forks_; }
 
   [[nodiscard]] bool is_open() const noexcept { return descriptor_->is_open(); }
 
@@ -80,7 +55,7 @@ class lent_descriptor {
 
   /// Ends what is pending, but not in a forked child.
   void take_back() noexcept {
-    if (forked()) return;
+    if (made_by_.forked()) return;
     try {
       if (descriptor_->is_open()) static_cast<void>(descriptor_->release());
     } catch (...) {  // the interface allows it; release() does not throw here
@@ -88,7 +63,7 @@ class lent_descriptor {
   }
   /// Likewise, and stays open.
   void cancel() noexcept {
-    if (forked()) return;
+    if (made_by_.forked()) return;
     error_code ignored;
     static_cast<void>(descriptor_->cancel(ignored));
   }
@@ -102,7 +77,7 @@ class lent_descriptor {
   using descriptor_type = asio::posix::basic_stream_descriptor<Executor>;
 
   std::unique_ptr<descriptor_type> descriptor_;
-  unsigned forks_;
+  fork_mark made_by_;
 };
 
 }  // namespace tinybpf::detail

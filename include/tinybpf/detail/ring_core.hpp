@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tinybpf/btf.hpp>
+#include <tinybpf/detail/fork_count.hpp>
 #include <tinybpf/detail/owned_descriptor.hpp>
 #include <tinybpf/detail/reading.hpp>
 #include <tinybpf/detail/ring_reader.hpp>
@@ -147,7 +148,7 @@ class ring_core {
   /// Publishes and refuses everything from now on.
   void close() noexcept;
   /// True in a child that was forked since: it shares the pages and must leave them alone.
-  [[nodiscard]] bool forked() const noexcept;
+  [[nodiscard]] bool forked() const noexcept { return made_by_.forked(); }
 
   /// Hands everything that was read back to the kernel.
   void publish() noexcept;
@@ -427,7 +428,7 @@ class ring_core {
   wakeup_rule rule_{{}, 0};
   std::vector<std::type_info const*> checked_;
   std::uint64_t losses_told_ = 0;
-  unsigned forks_;  // of the process that made this
+  fork_mark made_by_;
 };
 
 /// Refuses an operation on a buffer that is no more.

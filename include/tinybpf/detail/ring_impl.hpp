@@ -2,16 +2,14 @@
 #pragma once
 
 #include <tinybpf/detail/lent_descriptor.hpp>
+#include <tinybpf/detail/operation.hpp>
 #include <tinybpf/detail/pins.hpp>
 #include <tinybpf/detail/ring_core.hpp>
 #include <tinybpf/detail/tokens.hpp>
 
-#include <boost/asio/async_result.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/cancellation_state.hpp>
-#include <boost/asio/compose.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -190,13 +188,10 @@ class ring_operation {
   }
 
   // Nothing completes inside its initiation: a loop of such operations would overflow the stack, and starve the others.
-  // By way of our own executor: that of a handler may be a pool of threads, as use_future's is.
   template <class Self>
   void later(Self& self) {
     step_ = step::posted;
-    if (!impl_) return asio::post(std::move(self));
-    auto const ex = impl_->get_executor();
-    asio::post(ex, std::move(self));
+    post_operation(impl_, self);
   }
 
   template <class Self>
@@ -277,20 +272,10 @@ class ring_operation {
   step step_ = step::start;
 };
 
-/// Starts a ring_operation, also on a buffer that was never opened and so has no executor of its own.
 template <class Signature, class Executor, class Finish, class Token>
 auto start_ring_operation(std::shared_ptr<ring_impl<Executor>> impl, Finish finish, Token&& token) {
-  return asio::async_initiate<Token, Signature>(
-      [](auto handler, std::shared_ptr<ring_impl<Executor>> target, Finish end) {
-        using handler_type = decltype(handler);
-        auto* const raw = target.get();
-        ring_operation<Executor, Finish> operation{std::move(target), std::move(end)};
-        if (raw != nullptr)
-          asio::async_compose<handler_type, Signature>(std::move(operation), handler, raw->get_executor());
-        else
-          asio::async_compose<handler_type, Signature>(std::move(operation), handler);
-      },
-      token, std::move(impl), std::move(finish));
+  return start_operation<ring_operation<Executor, Finish>, Signature>(std::move(impl), std::forward<Token>(token),
+                                                                      std::move(finish));
 }
 
 }  // namespace tinybpf::detail

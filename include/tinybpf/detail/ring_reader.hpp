@@ -1,6 +1,7 @@
 // The protocol of BPF ring buffers, reader's side, without I/O: over regions that the kernel, a test or a fuzzer fills.
 #pragma once
 
+#include <tinybpf/detail/ring_layout.hpp>
 #include <tinybpf/event.hpp>
 
 #include <algorithm>
@@ -39,9 +40,9 @@ struct ring_corruption {
 /// Positions count bytes since the ring was made and wrap around with their type. What was released is handed back to
 /// the writer by `publish()`; `release()` does so by itself when it amounts to 1/64 of the ring, so that a long batch
 /// cannot fill the ring with records that were read. The writer's view of our position never goes back.
-class ring_reader {
+class ring_reader : ring_layout {
  public:
-  using position_type = unsigned long;  // the kernel's
+  using ring_layout::position_type;
 
   ring_reader() = default;
   explicit ring_reader(ring_regions const& regions) noexcept
@@ -166,9 +167,6 @@ class ring_reader {
   }
 
  private:
-  static constexpr std::uint32_t busy_bit = 1U << 31U;     // BPF_RINGBUF_BUSY_BIT
-  static constexpr std::uint32_t discard_bit = 1U << 30U;  // BPF_RINGBUF_DISCARD_BIT
-  static constexpr std::uint32_t header_size = 8;          // BPF_RINGBUF_HDR_SZ
   static constexpr int discards_at_once = 4096;
 
   using position_ref = std::atomic_ref<position_type>;
@@ -193,10 +191,6 @@ class ring_reader {
 
   void publish_to(position_type to) noexcept;
   void advance_word(position_type to) const noexcept;
-
-  static constexpr position_type step_over(std::uint32_t length) noexcept {
-    return (position_type{length} + header_size + 7) & ~position_type{7};
-  }
 
   template <std::uint32_t Size>
   [[nodiscard]] std::byte const* run_at(position_type at) const noexcept {

@@ -277,27 +277,25 @@ struct ring_verbs {
   // One post, so that who reads all the time does not starve the others. Nobody else may read meanwhile.
   class giving_way {
    public:
-    giving_way(impl_ptr impl, asio::cancellation_type before) : impl_{std::move(impl)}, before_{before} {
-      impl_->begin_wait();
-    }
+    giving_way(impl_ptr impl, asio::cancellation_type before)
+        : impl_{std::move(impl)}, mark_{*impl_}, before_{before} {}
     giving_way(giving_way const&) = delete;
     giving_way& operator=(giving_way const&) = delete;
     ~giving_way() {
-      if (!impl_) return;
-      impl_->end_wait();
-      impl_->publish();
+      if (impl_) impl_->publish();  // whoever gave up may not come back
     }
 
     /// Throws if the coroutine or the buffer was cancelled meanwhile.
     void end(asio::cancellation_type now) {
       impl_->begin_turn();
       if (now != before_ || impl_->cancelled() || impl_->closed()) throw_error(asio::error::operation_aborted, {});
-      impl_->end_wait();
+      mark_.reset();
       impl_.reset();
     }
 
    private:
     impl_ptr impl_;
+    wait_mark<impl_type> mark_;
     asio::cancellation_type before_;
   };
 

@@ -1,6 +1,8 @@
 // The protocol of BPF user ring buffers, writer's side, without I/O: over regions that the kernel or a test drains.
 #pragma once
 
+#include <tinybpf/detail/ring_layout.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +22,7 @@ struct user_ring_regions {
 ///
 /// One writer at a time. The kernel's position is taken as it is: whatever it says, nothing outside the regions is
 /// touched.
-class ring_writer {
+class ring_writer : ring_layout {
  public:
   ring_writer() = default;
   explicit ring_writer(user_ring_regions const& regions) noexcept
@@ -54,19 +56,11 @@ class ring_writer {
   }
 
  private:
-  using position_type = unsigned long;  // the kernel's
   using position_ref = std::atomic_ref<position_type>;
   using length_ref = std::atomic_ref<std::uint32_t>;
 
-  static constexpr std::uint32_t busy_bit = 1U << 31U;     // BPF_RINGBUF_BUSY_BIT
-  static constexpr std::uint32_t discard_bit = 1U << 30U;  // BPF_RINGBUF_DISCARD_BIT
-  static constexpr std::size_t header_size = 8;            // BPF_RINGBUF_HDR_SZ
   // What a dynptr can span (DYNPTR_MAX_SIZE): the kernel never gets past a larger record.
   static constexpr std::size_t largest_record = (1U << 24U) - 1;
-
-  static constexpr position_type step_over(std::size_t size) noexcept {
-    return (position_type{size} + header_size + 7) & ~position_type{7};
-  }
 
   // The mapping is read-only, and an atomic_ref of const is not in C++20: this is only ever loaded from.
   position_ref consumer_word() const noexcept {

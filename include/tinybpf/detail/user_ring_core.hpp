@@ -54,7 +54,7 @@ class user_ring_core : public pinnable {
 
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   /// True in a child that was forked since: it shares the pages and must leave them alone.
-  [[nodiscard]] bool forked() const noexcept { return fork_count() != forks_; }
+  [[nodiscard]] bool forked() const noexcept { return made_by_.forked(); }
   void close() noexcept { closed_ = true; }
 
   /// True if a record of this size, of this type unless it is null, may be reserved. Errors: `errc::closed`,
@@ -76,7 +76,7 @@ class user_ring_core : public pinnable {
   ring_writer writer_;
   owned_descriptor drains_;
   bool closed_ = false;
-  unsigned forks_ = fork_count();  // of the process that made this
+  fork_mark made_by_;
   std::type_info const* last_checked_ = nullptr;
   std::vector<std::type_info const*> checked_;
 };

@@ -2,17 +2,15 @@
 #pragma once
 
 #include <tinybpf/detail/lent_descriptor.hpp>
+#include <tinybpf/detail/operation.hpp>
 #include <tinybpf/detail/tokens.hpp>
 #include <tinybpf/detail/user_ring_core.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/reservation.hpp>
 
-#include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_state.hpp>
-#include <boost/asio/compose.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/post.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -106,7 +104,7 @@ class reserve_operation {
         begin();
         // Nothing completes inside its initiation: a loop of such operations would overflow the stack.
         if (refused_) step_ = step::refused;
-        return later(self);
+        return post_operation(impl_, self);
       case step::refused:
         return end(self, refused_, {});
       case step::looking:
@@ -140,13 +138,6 @@ class reserve_operation {
   }
 
   template <class Self>
-  void later(Self& self) {
-    if (!impl_) return asio::post(std::move(self));
-    auto const ex = impl_->get_executor();
-    asio::post(ex, std::move(self));
-  }
-
-  template <class Self>
   void give_up(Self& self, error_code ec) {
     mark_.reset();
     end(self, ec, {});
@@ -168,21 +159,11 @@ class reserve_operation {
   step step_ = step::start;
 };
 
-/// Starts a reserve_operation, also on a buffer that was never opened and so has no executor of its own.
 template <class Reservation, class Executor, class Token>
 auto start_reserve(std::shared_ptr<user_ring_impl<Executor>> impl, std::size_t size, type_shape const* shape,
                    diagnostics* details, Token&& token) {
-  using operation = reserve_operation<Executor, Reservation>;
-  using signature = void(error_code, Reservation);
-  return asio::async_initiate<Token, signature>(
-      [](auto handler, operation op, user_ring_impl<Executor>* target) {
-        using handler_type = decltype(handler);
-        if (target != nullptr)
-          asio::async_compose<handler_type, signature>(std::move(op), handler, target->get_executor());
-        else
-          asio::async_compose<handler_type, signature>(std::move(op), handler);
-      },
-      token, operation{impl, size, shape, details}, impl.get());
+  return start_operation<reserve_operation<Executor, Reservation>, void(error_code, Reservation)>(
+      std::move(impl), std::forward<Token>(token), size, shape, details);
 }
 
 /// The awaitable form, where it has to wait, to give way or to refuse.

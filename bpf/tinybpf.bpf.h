@@ -17,7 +17,8 @@
  *             return 0;
  *     }
  *
- * An event that found no room is counted in the map <ring>_lost, which tinybpf::ring_buffer::lost() reads without a system call.
+ * An event that found no room is counted in the map <ring>_lost, which tinybpf::ring_buffer::lost() reads without a
+ * system call.
  * Both maps are weak, so that several objects with the same TINYBPF_RINGBUF can be linked into one.
  */
 #ifndef TINYBPF_BPF_H
@@ -84,6 +85,41 @@ static __always_inline void tinybpf_count_lost(void *counter)
 		if (tinybpf_err)                                           \
 			tinybpf_count_lost(&ring##_lost);                  \
 		tinybpf_err;                                               \
+	})
+
+/* A stream of events that may go through a ring buffer of `bytes` bytes, as TINYBPF_RINGBUF declares it, or through perf
+ * buffers: tinybpf::set_events_type decides before the object is loaded. Events are handed over by tinybpf_emit. */
+#define TINYBPF_EVENTS(events, bytes)                                  \
+	TINYBPF_RINGBUF(events, bytes);                                \
+	__weak const volatile __u32 events##_type = BPF_MAP_TYPE_RINGBUF
+
+/* Perf buffers, and the counter of what was lost without the kernel's knowledge. For tinybpf_emit, too. */
+#define TINYBPF_PERF_EVENT_ARRAY(events)                               \
+	struct {                                                       \
+		__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);           \
+		__uint(key_size, sizeof(__u32));                       \
+		__uint(value_size, sizeof(__u32));                     \
+	} events SEC(".maps") __weak;                                  \
+	TINYBPF_LOST_COUNTER(events);                                  \
+	__weak const volatile __u32 events##_type = BPF_MAP_TYPE_PERF_EVENT_ARRAY
+
+#define TINYBPF_ENOSPC 28
+
+/* Copies an event of `size` bytes into what TINYBPF_EVENTS or TINYBPF_PERF_EVENT_ARRAY declared: 0, or an error. What
+ * finds no room in a perf buffer is counted by the kernel, and all else that is lost by us. `ctx` is the program's. */
+#define tinybpf_emit(ctx, events, event, size)                                                                  \
+	({                                                                                                      \
+		long tinybpf_err;                                                                               \
+		if (events##_type == BPF_MAP_TYPE_PERF_EVENT_ARRAY) {                                           \
+			tinybpf_err = bpf_perf_event_output(ctx, &events, BPF_F_CURRENT_CPU, event, size);      \
+			if (tinybpf_err && tinybpf_err != -TINYBPF_ENOSPC)                                      \
+				tinybpf_count_lost(&events##_lost);                                             \
+		} else {                                                                                        \
+			tinybpf_err = bpf_ringbuf_output(&events, event, size, 0);                              \
+			if (tinybpf_err)                                                                        \
+				tinybpf_count_lost(&events##_lost);                                             \
+		}                                                                                               \
+		tinybpf_err;                                                                                    \
 	})
 
 #endif

@@ -163,8 +163,8 @@ tinybpf::detail::ring_regions fake_ring::regions() const noexcept {
   return {seen.consumer(), seen.producer(), seen.data(), state_->size};
 }
 
-tinybpf::detail::ring_source fake_ring::source(std::string name) const {
-  tinybpf::detail::ring_source source;
+tinybpf::detail::channel_source fake_ring::source(std::string name) const {
+  tinybpf::detail::channel_source source;
   source.regions = regions();
   source.mapping = state_;
   source.descriptor.reset(checked(fcntl(state_->event.get(), F_DUPFD_CLOEXEC, 0), "dup of an eventfd"));

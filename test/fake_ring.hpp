@@ -3,7 +3,7 @@
 // Programs that use it link tinybpf_fake_ring.
 #pragma once
 
-#include <tinybpf/detail/ring_core.hpp>
+#include <tinybpf/detail/stream_core.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -49,7 +49,7 @@ class fake_ring {
   [[nodiscard]] tinybpf::detail::ring_regions regions() const noexcept;
 
   /// What a buffer is made from: memory that outlives this object, and a descriptor of its own.
-  [[nodiscard]] tinybpf::detail::ring_source source(std::string name = "fake") const;
+  [[nodiscard]] tinybpf::detail::channel_source source(std::string name = "fake") const;
 
   [[nodiscard]] std::size_t size() const noexcept;
 

@@ -389,7 +389,7 @@ BOOST_DATA_TEST_CASE(awaitables_outlive_their_buffer, data::make({false, true}),
   fake_ring ring;
   BOOST_TEST_REQUIRE(ring.emit(number(0)));
   std::optional<ring_buffer> buffer{std::in_place, io.get_executor(), ring.source()};
-  std::optional<tinybpf::typed_ring_buffer<asio::any_io_executor, numbered>> typed{buffer->typed<numbered>()};
+  std::optional<tinybpf::typed_event_source<asio::any_io_executor, numbered>> typed{buffer->typed<numbered>()};
   error_code pending_ended;
   if (with_one_pending) {
     BOOST_TEST(buffer->try_next<numbered>().has_value());

@@ -57,8 +57,8 @@ struct by_buffer {
 };
 
 template <class E>
-struct by_view : tinybpf::typed_ring_buffer<asio::any_io_executor, E> {
-  explicit by_view(ring_buffer& b) : tinybpf::typed_ring_buffer<asio::any_io_executor, E>{b.typed<E>()} {}
+struct by_view : tinybpf::typed_event_source<asio::any_io_executor, E> {
+  explicit by_view(ring_buffer& b) : tinybpf::typed_event_source<asio::any_io_executor, E>{b.typed<E>()} {}
 };
 
 template <class E, class Source>

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <deque>
 #include <limits>
+#include <optional>
 #include <ostream>
 #include <random>
 #include <string>
@@ -24,7 +25,7 @@
 
 namespace tinybpf::detail {
 
-std::ostream& operator<<(std::ostream& out, ring_status s) {
+std::ostream& operator<<(std::ostream& out, read_status s) {
   constexpr std::array<char const*, 4> names{"ready", "empty", "busy", "corrupt"};
   return out << names.at(static_cast<std::size_t>(s));
 }
@@ -36,8 +37,8 @@ namespace {
 namespace data = boost::unit_test::data;
 using test::fake_ring;
 using test::wakeup;
+using tinybpf::detail::read_status;
 using tinybpf::detail::ring_reader;
-using tinybpf::detail::ring_status;
 using position_type = fake_ring::position_type;
 
 constexpr position_type last_position = std::numeric_limits<position_type>::max();
@@ -49,7 +50,7 @@ std::string text(ring_reader const& reader) {
 
 // Checks that the next record is `expected`, and releases it.
 void expect(ring_reader& reader, std::string_view expected) {
-  BOOST_TEST_REQUIRE(reader.peek() == ring_status::ready);
+  BOOST_TEST_REQUIRE(reader.peek() == read_status::ready);
   BOOST_TEST(text(reader) == expected);
   reader.release();
 }
@@ -68,7 +69,7 @@ std::string emit(fake_ring& ring, std::string s, wakeup how = wakeup::adaptive) 
 
 BOOST_AUTO_TEST_CASE(a_reader_of_nothing_finds_nothing) {
   ring_reader reader;
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   BOOST_TEST(reader.unpublished() == 0U);
   reader.publish();
 }
@@ -76,8 +77,8 @@ BOOST_AUTO_TEST_CASE(a_reader_of_nothing_finds_nothing) {
 BOOST_AUTO_TEST_CASE(empty) {
   fake_ring ring;
   ring_reader reader{ring.regions()};
-  BOOST_TEST(reader.peek() == ring_status::empty);
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   BOOST_TEST(reader.publish_and_check_empty());
   BOOST_TEST(ring.consumer_position() == 0U);
 }
@@ -86,15 +87,15 @@ BOOST_AUTO_TEST_CASE(one) {
   fake_ring ring;
   ring_reader reader{ring.regions()};
   emit(ring, "one");
-  BOOST_TEST(reader.peek() == ring_status::ready);
+  BOOST_TEST(reader.peek() == read_status::ready);
   auto const* const where = reader.head().data;
-  BOOST_TEST(reader.peek() == ring_status::ready);
+  BOOST_TEST(reader.peek() == read_status::ready);
   BOOST_TEST(reader.head().data == where);
   BOOST_TEST(reader.head().position == 0U);
   BOOST_TEST(reader.head().size == 3U);
   BOOST_TEST(reinterpret_cast<std::uintptr_t>(where) % 8 == 0U);
   expect(reader, "one");
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   BOOST_TEST(reader.publish_and_check_empty());
   BOOST_TEST(ring.unread() == 0U);
 }
@@ -106,7 +107,7 @@ BOOST_AUTO_TEST_CASE(an_empty_record) {
   emit(ring, "x");
   expect(reader, "");
   expect(reader, "x");
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
 }
 
 BOOST_AUTO_TEST_CASE(many_in_order_with_their_positions) {
@@ -116,12 +117,12 @@ BOOST_AUTO_TEST_CASE(many_in_order_with_their_positions) {
   for (std::size_t i = 0; i < 500; ++i) sent.push_back(emit(ring, pattern(i % 67, i)));
   std::uint64_t position = 0;
   for (auto const& s : sent) {
-    BOOST_TEST_REQUIRE(reader.peek() == ring_status::ready);
+    BOOST_TEST_REQUIRE(reader.peek() == read_status::ready);
     BOOST_TEST(reader.head().position == position);
     position += (s.size() + 15) & ~std::size_t{7};
     expect(reader, s);
   }
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
 }
 
 BOOST_AUTO_TEST_CASE(what_was_written_before_the_reader_came_is_read) {
@@ -144,13 +145,13 @@ BOOST_DATA_TEST_CASE(wrap_around_at_every_offset, data::make(std::vector<std::si
     ring_reader reader{ring.regions()};
     for (std::size_t size : {0U, 1U, 7U, 8U, 40U, 1000U, 2999U}) {
       auto const s = emit(ring, pattern(size, ++seed));
-      BOOST_TEST_REQUIRE(reader.peek() == ring_status::ready);
+      BOOST_TEST_REQUIRE(reader.peek() == read_status::ready);
       auto const at = reader.head().position % ring_size;
       if (at + 8 + size > ring_size) ++crossed;
       expect(reader, s);
       reader.publish();
     }
-    BOOST_TEST_REQUIRE(reader.peek() == ring_status::empty);
+    BOOST_TEST_REQUIRE(reader.peek() == read_status::empty);
     BOOST_TEST_REQUIRE(ring.unread() == 0U);
   }
   BOOST_TEST(crossed > 400U);
@@ -184,14 +185,14 @@ BOOST_AUTO_TEST_CASE(a_reserved_head_is_busy_until_it_is_committed) {
   auto* const head = ring.reserve(4);
   emit(ring, "behind");
   expect(reader, "before");
-  BOOST_TEST(reader.peek() == ring_status::busy);
-  BOOST_TEST(reader.peek() == ring_status::busy);
+  BOOST_TEST(reader.peek() == read_status::busy);
+  BOOST_TEST(reader.peek() == read_status::busy);
   BOOST_TEST(!reader.publish_and_check_empty());
   std::memcpy(head, "head", 4);
   ring.submit(head);
   expect(reader, "head");
   expect(reader, "behind");
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
 }
 
 BOOST_AUTO_TEST_CASE(a_reserved_head_that_is_discarded) {
@@ -199,10 +200,10 @@ BOOST_AUTO_TEST_CASE(a_reserved_head_that_is_discarded) {
   ring_reader reader{ring.regions()};
   auto* const head = ring.reserve(100);
   emit(ring, "behind");
-  BOOST_TEST(reader.peek() == ring_status::busy);
+  BOOST_TEST(reader.peek() == read_status::busy);
   ring.discard(head);
   expect(reader, "behind");
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   BOOST_TEST(reader.publish_and_check_empty());
   BOOST_TEST(ring.unread() == 0U);
 }
@@ -217,10 +218,10 @@ BOOST_AUTO_TEST_CASE(commits_out_of_order) {
   *second = std::byte{'2'};
   *third = std::byte{'3'};
   ring.submit(third);
-  BOOST_TEST(reader.peek() == ring_status::busy);
+  BOOST_TEST(reader.peek() == read_status::busy);
   ring.submit(first);
   expect(reader, "1");
-  BOOST_TEST(reader.peek() == ring_status::busy);
+  BOOST_TEST(reader.peek() == read_status::busy);
   ring.submit(second);
   expect(reader, "2");
   expect(reader, "3");
@@ -233,11 +234,11 @@ BOOST_AUTO_TEST_CASE(runs_of_discarded_records) {
     for (int i = 0; i < run; ++i) ring.discard(ring.reserve(static_cast<std::size_t>(i) % 30));
     emit(ring, "kept");
     expect(reader, "kept");
-    BOOST_TEST(reader.peek() == ring_status::empty);
+    BOOST_TEST(reader.peek() == read_status::empty);
     reader.publish();
   }
   for (int i = 0; i < 100; ++i) ring.discard(ring.reserve(8));
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   BOOST_TEST(reader.publish_and_check_empty());
   BOOST_TEST(ring.unread() == 0U);
 }
@@ -250,18 +251,18 @@ BOOST_AUTO_TEST_CASE(a_flood_of_discarded_records_is_cut_short) {
   for (int i = 0; i < flood; ++i) ring.discard(ring.reserve(8));
   emit(ring, "kept");
   int looks = 1;
-  while (reader.peek() == ring_status::busy) ++looks;
+  while (reader.peek() == read_status::busy) ++looks;
   BOOST_TEST(looks > 1);
   BOOST_TEST(looks < 100);
   expect(reader, "kept");
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
 }
 
 BOOST_AUTO_TEST_CASE(discarded_records_are_handed_back_while_they_are_passed) {
   fake_ring ring{1U << 18U};
   ring_reader reader{ring.regions()};
   for (int i = 0; i < 10'000; ++i) ring.discard(ring.reserve(8));
-  BOOST_TEST(reader.peek() == ring_status::busy);
+  BOOST_TEST(reader.peek() == read_status::busy);
   BOOST_TEST(ring.consumer_position() > 0U);
   BOOST_TEST(reader.unpublished() <= ring.size() / 64);
 }
@@ -289,13 +290,13 @@ BOOST_DATA_TEST_CASE(corrupt_lengths,
   emit(ring, pattern(8, 1));
   expect(reader, "before");
   ring.set_header(16, bad.header);
-  BOOST_TEST(reader.peek() == ring_status::corrupt);
-  BOOST_TEST(reader.peek() == ring_status::corrupt);
+  BOOST_TEST(reader.peek() == read_status::corrupt);
+  BOOST_TEST(reader.peek() == read_status::corrupt);
   auto const found = reader.skip_corrupt();
   BOOST_TEST(found.position == 16U);
   BOOST_TEST(found.length == (bad.header & ~fake_ring::discard_bit));
   BOOST_TEST(found.available == 16U);
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   emit(ring, "behind");
   expect(reader, "behind");
   BOOST_TEST(reader.publish_and_check_empty());
@@ -307,7 +308,7 @@ BOOST_AUTO_TEST_CASE(a_length_that_is_wrong_and_fits_is_taken_at_its_word) {
   ring_reader reader{ring.regions()};
   emit(ring, pattern(24, 1));
   ring.set_header(0, 21);
-  BOOST_TEST(reader.peek() == ring_status::ready);
+  BOOST_TEST(reader.peek() == read_status::ready);
   BOOST_TEST(reader.head().size == 21U);
 }
 
@@ -337,11 +338,11 @@ BOOST_DATA_TEST_CASE(corrupt_writer_positions,
   // What the ring holds looks like a record that reaches far out of it.
   ring.set_header(4096, 1U << 20U);
   ring.set_producer_position(bad.position);
-  BOOST_TEST(reader.peek() == ring_status::corrupt);
+  BOOST_TEST(reader.peek() == read_status::corrupt);
   // What was found stands, whatever else the memory says meanwhile.
-  BOOST_TEST(reader.peek() == ring_status::corrupt);
+  BOOST_TEST(reader.peek() == read_status::corrupt);
   ring.set_header(4096, 0);
-  BOOST_TEST(reader.peek() == ring_status::corrupt);
+  BOOST_TEST(reader.peek() == read_status::corrupt);
   auto const found = reader.skip_corrupt();
   BOOST_TEST(found.position == 4096U);
   BOOST_TEST(found.length == bad.claimed);
@@ -350,7 +351,7 @@ BOOST_DATA_TEST_CASE(corrupt_writer_positions,
   // The writer comes to its senses, and goes on from where it said it was.
   auto const onwards = (bad.position + 7) & ~position_type{7};
   ring.set_producer_position(onwards);
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   reader.publish();
   BOOST_TEST(ring.consumer_position() == onwards);
   emit(ring, "onwards");
@@ -362,13 +363,13 @@ BOOST_AUTO_TEST_CASE(corruption_stands_until_it_is_skipped) {
   ring_reader reader{ring.regions()};
   emit(ring, "12345678");
   ring.set_header(0, 5000);
-  BOOST_TEST(reader.peek() == ring_status::corrupt);
+  BOOST_TEST(reader.peek() == read_status::corrupt);
   ring.set_header(0, 8);
-  BOOST_TEST(reader.peek() == ring_status::corrupt);
+  BOOST_TEST(reader.peek() == read_status::corrupt);
   emit(ring, "behind");
   BOOST_TEST(reader.skip_corrupt().length == 5000U);
   expect(reader, "behind");
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
 }
 
 BOOST_AUTO_TEST_CASE(a_reader_position_that_is_no_multiple_of_8) {
@@ -377,7 +378,7 @@ BOOST_AUTO_TEST_CASE(a_reader_position_that_is_no_multiple_of_8) {
   emit(ring, "record");
   ring_reader reader{ring.regions()};
   expect(reader, "record");
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   reader.publish();
   BOOST_TEST(ring.unread() == 0U);
 }
@@ -391,18 +392,18 @@ BOOST_DATA_TEST_CASE(positions_wrap,
     auto const start = end - before;
     fake_ring ring{ring_size, start};
     ring_reader reader{ring.regions()};
-    BOOST_TEST(reader.peek() == ring_status::empty);
+    BOOST_TEST(reader.peek() == read_status::empty);
     auto position = start;
     for (std::uint64_t i = 0; i < 300; ++i) {
       auto const s = emit(ring, pattern(i % 90, i));
-      BOOST_TEST_REQUIRE(reader.peek() == ring_status::ready);
+      BOOST_TEST_REQUIRE(reader.peek() == read_status::ready);
       BOOST_TEST(reader.head().position == position);
       position += (s.size() + 15) & ~std::size_t{7};
       expect(reader, s);
       BOOST_TEST_REQUIRE(reader.unpublished() <= ring_size / 64 + 104);
       if (i % 16 == 0) reader.publish();
     }
-    BOOST_TEST(reader.peek() == ring_status::empty);
+    BOOST_TEST(reader.peek() == read_status::empty);
     BOOST_TEST(reader.publish_and_check_empty());
     BOOST_TEST(ring.consumer_position() == position);
   }
@@ -414,11 +415,11 @@ BOOST_AUTO_TEST_CASE(several_records_across_the_end_of_positions) {
   for (std::uint64_t i = 0; i < 10; ++i) emit(ring, pattern(24, i));
   auto* const busy = ring.reserve(8);
   for (std::uint64_t i = 0; i < 10; ++i) expect(reader, pattern(24, i));
-  BOOST_TEST(reader.peek() == ring_status::busy);
+  BOOST_TEST(reader.peek() == read_status::busy);
   ring.discard(busy);
-  BOOST_TEST(reader.peek() == ring_status::empty);
+  BOOST_TEST(reader.peek() == read_status::empty);
   ring.set_producer_position(position_type{0} - 64);  // behind
-  BOOST_TEST(reader.peek() == ring_status::corrupt);
+  BOOST_TEST(reader.peek() == read_status::corrupt);
 }
 
 BOOST_AUTO_TEST_CASE(publishing) {
@@ -444,7 +445,7 @@ BOOST_AUTO_TEST_CASE(what_is_looked_at_is_not_published) {
   fake_ring ring;
   ring_reader reader{ring.regions()};
   emit(ring, pattern(2000, 0));
-  BOOST_TEST(reader.peek() == ring_status::ready);
+  BOOST_TEST(reader.peek() == read_status::ready);
   reader.publish();
   BOOST_TEST(ring.consumer_position() == 0U);
   BOOST_TEST(!ring.emit(pattern(3000, 0)));
@@ -463,7 +464,7 @@ BOOST_DATA_TEST_CASE(at_most_a_64th_of_the_ring_is_held,
   position_type publications = 0;
   position_type before = 0;
   std::size_t records = 0;
-  while (reader.peek() == ring_status::ready) {
+  while (reader.peek() == read_status::ready) {
     reader.release();
     ++records;
     most = std::max(most, reader.unpublished());
@@ -528,10 +529,10 @@ struct model {
     state now;
   };
 
-  ring_status head() {
+  read_status head() {
     while (!entries.empty() && entries.front().now == state::discarded) entries.pop_front();
-    if (entries.empty()) return ring_status::empty;
-    return entries.front().now == state::reserved ? ring_status::busy : ring_status::ready;
+    if (entries.empty()) return read_status::empty;
+    return entries.front().now == state::reserved ? read_status::busy : read_status::ready;
   }
 
   std::deque<entry> entries;
@@ -577,7 +578,7 @@ BOOST_DATA_TEST_CASE(as_a_simple_model_says, data::xrange(24), seed) {
   auto const read_one = [&] {
     auto const status = reader.peek();
     BOOST_TEST_REQUIRE(status == expected.head());
-    if (status != ring_status::ready) return;
+    if (status != read_status::ready) return;
     auto const& e = expected.entries.front();
     BOOST_TEST_REQUIRE(text(reader) == e.text);
     BOOST_TEST_REQUIRE(reader.head().position == e.position);
@@ -607,7 +608,7 @@ BOOST_DATA_TEST_CASE(as_a_simple_model_says, data::xrange(24), seed) {
         break;
       case 6:
         // Something is left unread exactly if the writer thinks so.
-        if (expected.head() == ring_status::empty && reader.peek() == ring_status::empty)
+        if (expected.head() == read_status::empty && reader.peek() == read_status::empty)
           BOOST_TEST_REQUIRE(reader.publish_and_check_empty());
         break;
       default:
@@ -625,19 +626,19 @@ void drain(ring_reader& reader, std::atomic<bool> const& done, Handle handle) {
   for (;;) {
     bool const last = done.load();
     switch (reader.peek()) {
-      case ring_status::ready:
+      case read_status::ready:
         handle(reader.head());
         reader.release();
         break;
-      case ring_status::empty:
+      case read_status::empty:
         if (reader.publish_and_check_empty() && last) return;
         std::this_thread::yield();
         break;
-      case ring_status::busy:
+      case read_status::busy:
         reader.publish();
         std::this_thread::yield();
         break;
-      case ring_status::corrupt:
+      case read_status::corrupt:
         BOOST_FAIL("corrupt: " << reader.skip_corrupt().length);
     }
   }
@@ -738,7 +739,7 @@ BOOST_AUTO_TEST_CASE(no_wake_up_is_missed) {
   std::uint64_t slept = 0;
   while (expected < count) {
     auto const before = ring.notifications();
-    if (reader.peek() == ring_status::ready) {
+    if (reader.peek() == read_status::ready) {
       if (word_at(reader.head().data) != expected++) ++wrong;
       reader.release();
     } else if (reader.publish_and_check_empty()) {
@@ -764,7 +765,7 @@ BOOST_DATA_TEST_CASE(random_garbage, data::xrange(16), seed) {
   auto const below = [&](std::uint64_t n) { return random() % n; };
   fake_ring ring{std::size_t{4096} << below(2), 8 * random()};
   auto const bytes = ring.data();
-  ring_reader reader{ring.regions()};
+  std::optional<ring_reader> reader{ring.regions()};
   std::array<std::uint64_t, 4> seen{};
   std::uint64_t outside = 0;
   std::uint64_t sum = 0;
@@ -791,28 +792,28 @@ BOOST_DATA_TEST_CASE(random_garbage, data::xrange(16), seed) {
         break;
       case 4:
         ring.set_consumer_position(random());
-        reader = ring_reader{ring.regions()};
+        reader.emplace(ring.regions());
         break;
       default:
         ring.set_producer_position((ring.consumer_position() + below(ring.size())) & ~position_type{7});
     }
     for (int reads = 0; reads < 50; ++reads) {
-      auto const status = reader.peek();
+      auto const status = reader->peek();
       ++seen.at(static_cast<std::size_t>(status));
-      BOOST_TEST_REQUIRE((status == ring_status::busy || reader.peek() == status));
-      if (status == ring_status::ready) {
-        if (!within(ring, reader.head())) {
+      BOOST_TEST_REQUIRE((status == read_status::busy || reader->peek() == status));
+      if (status == read_status::ready) {
+        if (!within(ring, reader->head())) {
           ++outside;
-          reader.release();
+          reader->release();
           continue;
         }
-        for (std::size_t i = 0; i < reader.head().size; ++i)
-          sum += std::to_integer<std::uint64_t>(reader.head().data[i]);
-        if (below(10) != 0) reader.release();
-      } else if (status == ring_status::corrupt) {
-        reader.skip_corrupt();
+        for (std::size_t i = 0; i < reader->head().size; ++i)
+          sum += std::to_integer<std::uint64_t>(reader->head().data[i]);
+        if (below(10) != 0) reader->release();
+      } else if (status == read_status::corrupt) {
+        reader->skip_corrupt();
       } else {
-        if (status == ring_status::empty) static_cast<void>(reader.publish_and_check_empty());
+        if (status == read_status::empty) static_cast<void>(reader->publish_and_check_empty());
         break;
       }
     }
@@ -845,11 +846,11 @@ BOOST_AUTO_TEST_CASE(memory_that_changes_while_it_is_read) {
   while (*std::min_element(seen.begin(), seen.end()) < 2000) {
     auto const status = reader.peek();
     ++seen.at(static_cast<std::size_t>(status));
-    if (status == ring_status::ready) {
+    if (status == read_status::ready) {
       if (!within(ring, reader.head())) ++outside;
       reader.release();
-    } else if (status == ring_status::corrupt) {
-      if (reader.peek() != ring_status::corrupt) ++outside;
+    } else if (status == read_status::corrupt) {
+      if (reader.peek() != read_status::corrupt) ++outside;
       reader.skip_corrupt();
     }
     reader.publish();

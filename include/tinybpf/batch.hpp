@@ -1,7 +1,7 @@
 // The range that read_some gives.
 #pragma once
 
-#include <tinybpf/detail/ring_core.hpp>
+#include <tinybpf/detail/stream_core.hpp>
 #include <tinybpf/event.hpp>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace tinybpf {
 
 namespace detail {
 template <class Executor>
-struct ring_verbs;
+struct stream_verbs;
 }
 
 /// Up to a budget of records, read as they are iterated: a lease of the buffer.
@@ -79,14 +79,13 @@ class batch {
 
  private:
   template <class>
-  friend struct detail::ring_verbs;
+  friend struct detail::stream_verbs;
 
   // The head is known to fit.
-  batch(std::shared_ptr<detail::ring_core> core, std::size_t records) noexcept
+  batch(std::shared_ptr<detail::stream_core> core, std::size_t records) noexcept
       : core_{std::move(core)}, ends_{core_->records() + std::min<std::uint64_t>(records, ~core_->records())} {
     core_->lease();
     found();
-    if constexpr (reading::wants_losses) losses_ = core_->new_losses();
   }
 
   void take(batch& other) noexcept {
@@ -113,7 +112,7 @@ class batch {
   void advance() noexcept {
     if constexpr (reading::uniform) {
       seen_ = false;
-      current_.data = reader_->template run_on<sizeof(typename reading::first)>();
+      current_.data = reader_->template run_on<sizeof(typename reading::first), alignof(typename reading::first)>();
       if (current_.data != nullptr) [[likely]]
         return;
     } else {
@@ -137,7 +136,8 @@ class batch {
   }
 
   void found() noexcept {
-    current_ = core_->head().raw;
+    current_ = core_->head(reading::alignment).raw;
+    if constexpr (reading::wants_losses) losses_ = core_->new_losses();
     if constexpr (reading::uniform)
       reader_ = &core_->template begin_leased_run<typename reading::first>(ends_);
     else
@@ -154,7 +154,7 @@ class batch {
       }
     }
     if constexpr (reading::uniform)
-      reader_->template run_pass<sizeof(typename reading::first)>();
+      reader_->run_pass();
     else
       core_->pass(current_);
     return true;
@@ -170,11 +170,11 @@ class batch {
     core_.reset();
   }
 
-  std::shared_ptr<detail::ring_core> core_;
-  detail::ring_reader* reader_ = nullptr;  // the one whose records are walked in a run
-  detail::raw_record current_;             // without data at the end; in a run nothing but data counts
-  std::uint64_t ends_ = 0;                 // the count of records read at which the budget is spent,
-  std::uint64_t fence_ = 0;                // and at which the slow half has to look
+  std::shared_ptr<detail::stream_core> core_;
+  detail::record_reader* reader_ = nullptr;  // the one whose records are walked in a run
+  detail::raw_record current_;               // without data at the end; in a run nothing but data counts
+  std::uint64_t ends_ = 0;                   // the count of records read at which the budget is spent,
+  std::uint64_t fence_ = 0;                  // and at which the slow half has to look
   bool seen_ = false;
   std::optional<lost> losses_;
 };

@@ -60,9 +60,11 @@ template <class Class, class Field>
 template <class E>
 struct event_traits {};
 
-/// Events that the BPF side could not hand over, since the stream last said so. Listed among the types of a read, it is
-/// delivered before the first record that was read after the change was seen.
+/// Events that could not be handed over, since the stream last said so. Listed among the types of a read, it is
+/// delivered before the first record behind the gap: exactly there in a perf buffer, whose kernel side marks the place,
+/// and in a ring buffer before the first record that was read after the change was seen.
 struct lost {
+  int cpu = -1;  ///< Whose perf buffer had no room; -1 where losses are not counted per CPU.
   std::uint64_t count = 0;
 };
 
@@ -121,18 +123,21 @@ class record {
     return reinterpret_cast<E const*>(raw_.data);
   }
 
-  /// What follows the event: empty unless its size rule is `at_least`. For `record<>` the whole record.
+  /// What follows the event: empty unless its size rule is `at_least`. For `record<>` the whole record. Through a perf
+  /// buffer either may end in up to 7 bytes of the kernel's padding.
   [[nodiscard]] bytes trailing() const noexcept { return data().subspan(head_size); }
   /// The whole record.
   [[nodiscard]] bytes data() const noexcept { return {raw_.data, raw_.size}; }
-  /// Where it begins in its stream, in bytes since the buffer was made.
+  /// Where it begins in its ring or perf buffer, in bytes since that was made.
   [[nodiscard]] std::uint64_t position() const noexcept { return raw_.position; }
   /// The name of the map that it came through.
   [[nodiscard]] std::string_view map() const noexcept { return map_; }
+  /// The CPU that wrote it, if it came through a perf buffer; -1 from ring buffers, which do not say.
+  [[nodiscard]] int cpu() const noexcept { return cpu_; }
 
  private:
   friend struct detail::alternative<record>;
-  record(detail::raw_record raw, std::string_view map) noexcept : raw_{raw}, map_{map} {}
+  record(detail::raw_record raw, std::string_view map, int cpu) noexcept : raw_{raw}, map_{map}, cpu_{cpu} {}
 
   static constexpr std::size_t head_size = [] {
     if constexpr (std::is_void_v<E>) {
@@ -146,6 +151,7 @@ class record {
 
   detail::raw_record raw_;
   std::string_view map_;
+  int cpu_ = -1;
 };
 
 /// The text in a fixed array of characters, such as a task's `comm`: up to the first NUL, or all of it.

@@ -6,9 +6,12 @@
 #include <tinybpf/btf.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/event.hpp>
+#include <tinybpf/event_source.hpp>
 #include <tinybpf/link.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/object.hpp>
+#include <tinybpf/perf_buffer.hpp>
+#include <tinybpf/perf_options.hpp>
 #include <tinybpf/program.hpp>
 #include <tinybpf/reservation.hpp>
 #include <tinybpf/ring_buffer.hpp>

@@ -41,6 +41,7 @@ struct map_core {
   std::atomic<std::uint32_t> value_size{0};
   std::atomic<std::uint32_t> max_entries{0};
   std::atomic<int> fd{-1};
+  std::uint32_t ring_bytes = 0;  // what a ring was declared with that is now something else
 
   map_core(object_state* o, bpf_map* r);
   void refresh();

@@ -87,6 +87,8 @@ capability_set needed_to_load(program_type type) {
 
 capability_set needed_for_maps() { return bit(cap_bpf); }
 
+capability_set needed_for_perf_events() { return bit(cap_perfmon); }
+
 std::string explain_refusal(capability_set needed) {
   auto const held = effective_capabilities();
   // CAP_SYS_ADMIN stands in for all of them, as in the kernel's bpf_capable() and perfmon_capable().

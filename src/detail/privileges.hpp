@@ -21,6 +21,9 @@ capability_set needed_to_load(program_type type);
 /// What creating a map takes.
 capability_set needed_for_maps();
 
+/// What opening perf events on whole CPUs takes.
+capability_set needed_for_perf_events();
+
 /// "needs CAP_BPF and CAP_PERFMON, of which this process lacks CAP_PERFMON", or, where nothing is lacking, what else
 /// may have refused.
 std::string explain_refusal(capability_set needed);

@@ -1,9 +1,10 @@
 // From a map to a ring that can be read.
+#include "losses.hpp"
 #include "mapping.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
 
-#include <tinybpf/detail/ring_core.hpp>
+#include <tinybpf/detail/channel.hpp>
 #include <tinybpf/map.hpp>
 
 #include <bpf/bpf.h>
@@ -23,68 +24,10 @@ namespace {
 
 // Newer than the kernel headers of Debian 12.
 constexpr std::uint32_t flag_rb_overwrite = 1U << 19U;  // BPF_F_RB_OVERWRITE
-constexpr std::uint32_t flag_mmapable = 1U << 10U;      // BPF_F_MMAPABLE
-
-/// One CPU's counter in `<ring>_lost`, as tinybpf.bpf.h declares it.
-struct loss_slot {
-  std::uint64_t count;
-  std::uint64_t padding[7];
-};
-
-bool counts_losses(map_core const& m) {
-  return m.type.load() == map_type::array && m.key_size == sizeof(std::uint32_t) && m.value_size == sizeof(loss_slot) &&
-         (bpf_map__map_flags(m.raw) & flag_mmapable) != 0;
-}
-
-loss_counter map_losses(map_core const& m) {
-  loss_counter counter;
-  // The BPF side uses one slot a CPU, so the others need not be read.
-  int const cpus = libbpf_num_possible_cpus();
-  std::size_t const slots = m.max_entries;
-  counter.count = cpus > 0 ? std::min(slots, static_cast<std::size_t>(cpus)) : slots;
-  counter.mapping = map_memory(m.fd, slots * sizeof(loss_slot), PROT_READ, 0);
-  counter.slots = counter.mapping.get();
-  return counter;
-}
-
-std::optional<loss_counter> find_losses(map_core const& ring) {
-  auto const wanted = ring.name + "_lost";
-  for (auto const& m : ring.owner->maps()) {
-    if (m.name != wanted || m.fd < 0 || !counts_losses(m)) continue;
-    auto counter = map_losses(m);
-    if (counter.slots != nullptr) return counter;
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
-std::uint64_t loss_counter::sum() const noexcept {
-  auto const* const slot = static_cast<loss_slot const*>(slots);
-  std::uint64_t total = 0;
-  for (std::size_t i = 0; i < count; ++i)
-    total += std::atomic_ref{const_cast<std::uint64_t&>(slot[i].count)}.load(std::memory_order_relaxed);
-  return total;
-}
-
-loss_counter open_losses(map const& m, error_code& ec, diagnostics& details) {
-  auto const* const core = loaded_map(m, "loss counter", ec, details);
-  if (core == nullptr) return {};
-  if (!counts_losses(*core)) {
-    report(ec, details, errc::wrong_map_type, "map '" + core->name + "' is not a loss counter",
-           "declare it with TINYBPF_LOST_COUNTER of tinybpf.bpf.h");
-    return {};
-  }
-  auto counter = map_losses(*core);
-  if (counter.slots == nullptr) report(ec, details, last_errno(), "cannot map '" + core->name + "'");
-  return counter;
-}
-
-namespace {
 
 /// Maps the ring behind the descriptor, which becomes the source's.
-ring_source map_ring(owned_descriptor fd, std::string name, error_code& ec, diagnostics& details) {
-  ring_source source;
+channel_source map_ring(owned_descriptor fd, std::string name, error_code& ec, diagnostics& details) {
+  channel_source source;
   auto const what = "ring buffer '" + name + "'";
   bpf_map_info info{};
   __u32 info_size = sizeof info;
@@ -112,7 +55,7 @@ ring_source map_ring(owned_descriptor fd, std::string name, error_code& ec, diag
     return source;
   }
   auto const* const second = static_cast<std::byte const*>(readable.get());
-  source.regions = {writable.get(), second, second + page, size};
+  source.regions = ring_regions{writable.get(), second, second + page, size};
   source.mapping = std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(writable, readable);
   source.descriptor = std::move(fd);
   source.name = std::move(name);
@@ -120,12 +63,12 @@ ring_source map_ring(owned_descriptor fd, std::string name, error_code& ec, diag
   return source;
 }
 
-std::vector<ring_source> map_array(map_core const& array, error_code& ec, diagnostics& details) {
-  std::vector<ring_source> sources;
+std::vector<channel_source> map_array(map_core const& array, error_code& ec, diagnostics& details) {
+  std::vector<channel_source> sources;
   for (__u32 i = 0; i < array.max_entries; ++i) {
     __u32 id = 0;
     if (bpf_map_lookup_elem(array.fd, &i, &id) != 0) continue;  // an empty place
-    auto const same = [id](ring_source const& s) { return s.map_id == id; };
+    auto const same = [id](channel_source const& s) { return s.map_id == id; };
     if (std::any_of(sources.begin(), sources.end(), same)) continue;  // one ring for several CPUs
     auto const name = array.name + "[" + std::to_string(i) + "]";
     owned_descriptor fd{bpf_map_get_fd_by_id(id)};
@@ -145,8 +88,8 @@ std::vector<ring_source> map_array(map_core const& array, error_code& ec, diagno
 
 }  // namespace
 
-std::vector<ring_source> open_rings(map const& m, error_code& ec, diagnostics& details) {
-  std::vector<ring_source> sources;
+std::vector<channel_source> open_rings(map const& m, error_code& ec, diagnostics& details) {
+  std::vector<channel_source> sources;
   auto const* const core = loaded_map(m, "ring buffer", ec, details);
   if (core == nullptr) return sources;
   if (core->type == map_type::array_of_maps) {

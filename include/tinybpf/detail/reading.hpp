@@ -1,11 +1,13 @@
 // How a record is read as one of a list of types.
 #pragma once
 
+#include <tinybpf/detail/perf_reader.hpp>
 #include <tinybpf/detail/tokens.hpp>
 #include <tinybpf/event.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -22,7 +24,11 @@ namespace tinybpf::detail {
 struct found_record {
   raw_record raw;
   std::string_view map;
-  std::type_info const* type = nullptr;  ///< What its ring was declared to carry, or null.
+  std::type_info const* type = nullptr;  ///< What its channel was declared to carry, or null.
+  int cpu = -1;                          ///< Of a perf buffer; -1 for rings.
+
+  /// The length that it would have with so many bytes of data: samples of perf buffers are padded.
+  [[nodiscard]] std::size_t length_for(std::size_t size) const noexcept { return cpu < 0 ? size : padded_sample(size); }
 };
 
 template <class E>
@@ -39,13 +45,14 @@ constexpr size_rule size_rule_of() noexcept {
 
 // Each readable type T: whether a record claims to be one (`alone`: no other type is asked for), whether its size is
 // right, and how it is copied (`take`) or referred to (`refer`). A view stays in the buffer while it is used.
-// `event_type` is what is held against the object's BTF, void if nothing is.
+// `event_type` is what is held against the object's BTF, void if nothing is; `alignment` is what a view asks for.
 template <class T>
 struct alternative {
   static_assert(event<T>, "an event type is trivially copyable and default-constructible");
   using event_type = T;
   using reference = T const&;
   static constexpr bool view = false;
+  static constexpr std::size_t alignment = alignof(T);
 
   static bool claims(found_record const& r, bool alone) noexcept {
     if (r.type != nullptr && *r.type != typeid(T)) return false;
@@ -55,8 +62,8 @@ struct alternative {
       return alone || r.type != nullptr;
     }
   }
-  static bool fits(std::uint32_t size) noexcept {
-    return size_rule_of<T>() == size_rule::exact ? size == sizeof(T) : size >= sizeof(T);
+  static bool fits(found_record const& r) noexcept {
+    return size_rule_of<T>() == size_rule::exact ? r.raw.size == r.length_for(sizeof(T)) : r.raw.size >= sizeof(T);
   }
   static T take(found_record const& r) noexcept {
     T e;
@@ -75,9 +82,10 @@ struct alternative<bytes> {
   using event_type = void;
   using reference = bytes;
   static constexpr bool view = true;
+  static constexpr std::size_t alignment = 1;
 
   static bool claims(found_record const&, bool) noexcept { return true; }
-  static bool fits(std::uint32_t) noexcept { return true; }
+  static bool fits(found_record const&) noexcept { return true; }
   static bytes take(found_record const& r) noexcept { return {r.raw.data, r.raw.size}; }
   static bytes refer(found_record const& r) noexcept { return take(r); }
 };
@@ -87,6 +95,12 @@ struct alternative<record<E>> {
   using event_type = E;
   using reference = record<E>;
   static constexpr bool view = true;
+  static constexpr std::size_t alignment = [] {
+    if constexpr (std::is_void_v<E>)
+      return std::size_t{1};
+    else
+      return alignof(E);
+  }();
 
   static bool claims(found_record const& r, bool alone) noexcept {
     if constexpr (std::is_void_v<E>) {
@@ -95,14 +109,19 @@ struct alternative<record<E>> {
       return alternative<E>::claims(r, alone);
     }
   }
-  static bool fits(std::uint32_t size) noexcept {
+  static bool fits(found_record const& r) noexcept {
     if constexpr (std::is_void_v<E>) {
       return true;
     } else {
-      return alternative<E>::fits(size);
+      return alternative<E>::fits(r);
     }
   }
-  static record<E> take(found_record const& r) noexcept { return {r.raw, r.map}; }
+  static record<E> take(found_record const& r) noexcept {
+    auto raw = r.raw;
+    if constexpr (!std::is_void_v<E>)
+      if (size_rule_of<E>() == size_rule::exact) raw.size = sizeof(E);  // what follows is padding
+    return {raw, r.map, r.cpu};
+  }
   static record<E> refer(found_record const& r) noexcept { return take(r); }
 };
 
@@ -112,9 +131,10 @@ struct alternative<lost> {
   using event_type = void;
   using reference = lost;
   static constexpr bool view = false;
+  static constexpr std::size_t alignment = 1;
 
   static bool claims(found_record const&, bool) noexcept { return false; }
-  static bool fits(std::uint32_t) noexcept { return false; }
+  static bool fits(found_record const&) noexcept { return false; }
   static lost take(found_record const&) noexcept { return {}; }
   static lost refer(found_record const&) noexcept { return {}; }
 };
@@ -135,6 +155,9 @@ struct reading {
       plain && ((size_rule_of<Ts>() == size_rule::exact && !has_tag<Ts> && alignof(Ts) <= 8) && ...);
   static constexpr bool wants_losses = (std::is_same_v<Ts, lost> || ...);
   static constexpr bool view = (alternative<Ts>::view || ...);
+  // What viewing them asks for; what asks for more than 8 bytes is only ever copied.
+  static constexpr std::size_t alignment =
+      std::min<std::size_t>(8, std::max({std::size_t{1}, alternative<Ts>::alignment...}));
   static constexpr std::size_t records = (std::size_t{!std::is_same_v<Ts, lost>} + ...);
   static_assert(records != 0, "lost stands beside the types of records, not alone");
 
@@ -151,7 +174,7 @@ struct reading {
         ++index;
         return false;
       }
-      found = alternative<T>::fits(r.raw.size) ? index : static_cast<int>(match::wrong_size);
+      found = alternative<T>::fits(r) ? index : static_cast<int>(match::wrong_size);
       return true;
     };
     static_cast<void>((try_one(std::type_identity<Ts>{}) || ...));

@@ -1,15 +1,18 @@
-// A ring_core that can wait.
+// A stream_core that can wait.
 #pragma once
 
+#include <tinybpf/detail/blocking_operation.hpp>
 #include <tinybpf/detail/lent_descriptor.hpp>
 #include <tinybpf/detail/operation.hpp>
 #include <tinybpf/detail/pins.hpp>
-#include <tinybpf/detail/ring_core.hpp>
+#include <tinybpf/detail/stream_core.hpp>
 #include <tinybpf/detail/tokens.hpp>
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/query.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -23,17 +26,22 @@ namespace tinybpf::detail {
 
 /// Lives on the heap, so that a buffer can be moved and destroyed while operations are pending: they own it, too.
 template <class Executor>
-class ring_impl final : public ring_core, public pinnable, public std::enable_shared_from_this<ring_impl<Executor>> {
+class stream_impl final : public stream_core,
+                          public pinnable,
+                          public std::enable_shared_from_this<stream_impl<Executor>> {
  public:
   using timer_type =
       asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
-  explicit ring_impl(Executor const& ex) : pause{ex}, descriptor_{ex}, publisher_{ex} {}
+  explicit stream_impl(Executor const& ex, channel_kind kind = channel_kind::either)
+      : pause{ex}, kind_{kind}, descriptor_{ex}, publisher_{ex} {}
 
   [[nodiscard]] Executor get_executor() noexcept { return pause.get_executor(); }
+  /// What may be added.
+  [[nodiscard]] channel_kind kind() const noexcept { return kind_; }
   [[nodiscard]] lent_descriptor<Executor>& descriptor() noexcept { return descriptor_; }
 
   /// All of them or none.
-  void add(std::vector<ring_source>&& sources, std::type_info const* type, error_code& ec, diagnostics& details) {
+  void add(std::vector<channel_source>&& sources, std::type_info const* type, error_code& ec, diagnostics& details) {
     auto joining = prepare(std::move(sources), type, ec, details);
     if (ec) return;
     int const watched = native_handle();
@@ -41,7 +49,7 @@ class ring_impl final : public ring_core, public pinnable, public std::enable_sh
     if (!ec) {
       join(std::move(joining));
     } else {
-      report_unwatchable(joining.rings.front()->source.name, ec, details);
+      report_unwatchable(joining.channels.front()->source.name, ec, details);
       error_code ignored;
       if (watched >= 0) descriptor_.lend(watched, ignored);
       abandon(joining);
@@ -50,7 +58,7 @@ class ring_impl final : public ring_core, public pinnable, public std::enable_sh
   }
 
   void close() noexcept {
-    ring_core::close();
+    stream_core::close();
     if (forked()) return;
     cancel();
     close_publisher();
@@ -65,7 +73,7 @@ class ring_impl final : public ring_core, public pinnable, public std::enable_sh
     publish();
   }
 
-  /// Lets what is pending look at the rings once more.
+  /// Lets what is pending look once more.
   void look_again() noexcept {
     look_everywhere();
     if (!waiting()) return;
@@ -103,6 +111,15 @@ class ring_impl final : public ring_core, public pinnable, public std::enable_sh
     start_publisher();
   }
 
+  void await_grace_period(std::shared_ptr<doorbell> const& bell) noexcept override {
+    try {
+      auto const where = worker_of(asio::query(pause.get_executor(), asio::execution::context));
+      submit(*where, [bell] { bell->after_grace_period(); });
+    } catch (...) {  // no memory or no thread: late is better than never
+      stream_core::await_grace_period(bell);
+    }
+  }
+
   void start_publisher() noexcept {
     if (publisher_closed_) return;
     try {
@@ -134,7 +151,8 @@ class ring_impl final : public ring_core, public pinnable, public std::enable_sh
     cancel_timer(publisher_);
   }
 
-  lent_descriptor<Executor> descriptor_;  // ring_core's
+  channel_kind kind_;
+  lent_descriptor<Executor> descriptor_;  // stream_core's
   timer_type publisher_;
   std::mutex publisher_mutex_;
   bool publisher_closed_ = false;
@@ -148,9 +166,9 @@ class ring_impl final : public ring_core, public pinnable, public std::enable_sh
 /// Finish has `name` (for errors), `details` (or null), `begin(core, ec)` (its own checks; false refuses),
 /// `succeed(self, impl)`, which lets go of `impl` first, and `fail(self, ec)`, which complete.
 template <class Executor, class Finish>
-class ring_operation {
+class stream_operation {
  public:
-  ring_operation(std::shared_ptr<ring_impl<Executor>> impl, Finish finish)
+  stream_operation(std::shared_ptr<stream_impl<Executor>> impl, Finish finish)
       : impl_{std::move(impl)}, finish_{std::move(finish)} {}
 
   template <class Self>
@@ -184,7 +202,7 @@ class ring_operation {
     if (!impl_) return refuse_closed(finish_.name, refused_, finish_.details);
     if (auto const why = impl_->begin_read(); why != errc{})
       return impl_->refuse(why, finish_.name, refused_, finish_.details);
-    if (finish_.begin(*impl_, refused_)) mark_ = wait_mark<ring_impl<Executor>>{*impl_};
+    if (finish_.begin(*impl_, refused_)) mark_ = wait_mark<stream_impl<Executor>>{*impl_};
   }
 
   // Nothing completes inside its initiation: a loop of such operations would overflow the stack, and starve the others.
@@ -198,13 +216,13 @@ class ring_operation {
   void look(Self& self) {
     for (;;) {
       switch (impl_->peek()) {
-        case ring_status::ready:
-        case ring_status::corrupt:
+        case read_status::ready:
+        case read_status::corrupt:
           if (step_ == step::start) return later(self);
           return succeed(self);
-        case ring_status::busy:
+        case read_status::busy:
           return wait_for_writer(self);
-        case ring_status::empty:
+        case read_status::empty:
           break;
       }
       busy_pause_ = shortest_pause;
@@ -216,10 +234,12 @@ class ring_operation {
 
   template <class Self>
   void wait(Self& self) {
-    if (!impl_->descriptor().is_open()) return sleep(self, until_a_ring_is_added);
+    if (!impl_->descriptor().is_open()) return sleep(self, until_one_is_added);
     step_ = step::waiting;
     auto* const impl = impl_.get();
+    auto const bell = impl->bell();
     impl->descriptor().async_wait(std::move(self));
+    if (bell) bell->ring_if_behind();  // no more than that: the operation may have gone on already
   }
 
   // The descriptor is readable as long as the head is reserved, so waiting on it would spin.
@@ -260,12 +280,12 @@ class ring_operation {
     finish_.fail(self, refused_);
   }
 
-  static constexpr std::chrono::hours until_a_ring_is_added{24 * 365};
+  static constexpr std::chrono::hours until_one_is_added{24 * 365};
   static constexpr std::chrono::microseconds shortest_pause{20};
   static constexpr std::chrono::microseconds longest_pause{1000};
 
-  std::shared_ptr<ring_impl<Executor>> impl_;
-  wait_mark<ring_impl<Executor>> mark_;
+  std::shared_ptr<stream_impl<Executor>> impl_;
+  wait_mark<stream_impl<Executor>> mark_;
   Finish finish_;
   error_code refused_;
   std::chrono::microseconds busy_pause_ = shortest_pause;
@@ -273,9 +293,9 @@ class ring_operation {
 };
 
 template <class Signature, class Executor, class Finish, class Token>
-auto start_ring_operation(std::shared_ptr<ring_impl<Executor>> impl, Finish finish, Token&& token) {
-  return start_operation<ring_operation<Executor, Finish>, Signature>(std::move(impl), std::forward<Token>(token),
-                                                                      std::move(finish));
+auto start_stream_operation(std::shared_ptr<stream_impl<Executor>> impl, Finish finish, Token&& token) {
+  return start_operation<stream_operation<Executor, Finish>, Signature>(std::move(impl), std::forward<Token>(token),
+                                                                        std::move(finish));
 }
 
 }  // namespace tinybpf::detail

@@ -4,7 +4,7 @@
 
 #include <tinybpf/batch.hpp>
 #include <tinybpf/detail/reading.hpp>
-#include <tinybpf/detail/ring_impl.hpp>
+#include <tinybpf/detail/stream_impl.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/event.hpp>
 
@@ -33,7 +33,7 @@ struct read_plan {
   static constexpr bool plain = reading<Ts...>::plain;
   static constexpr bool uniform = reading<Ts...>::uniform;
 
-  static bool ready_for(ring_core const& core) noexcept {
+  static bool ready_for(stream_core const& core) noexcept {
     return Check == type_check::skip ? core.ready_for<>() : core.ready_for<Ts...>();
   }
   static bool fits(found_record const& r) noexcept { return reading<Ts...>::fits(r); }
@@ -42,7 +42,7 @@ struct read_plan {
   static value copy(raw_record const& r) noexcept { return alternative<value>::take({r, {}, nullptr}); }
 
   /// The record that was found to fit, or losses to be told first.
-  static value take(ring_core& core) noexcept {
+  static value take(stream_core& core) noexcept {
     if constexpr (reading<Ts...>::wants_losses)
       if (auto const losses = core.new_losses()) return *losses;
     return core.take<Ts...>();
@@ -53,7 +53,7 @@ struct wait_finish {
   static constexpr std::string_view name = "async_wait";
   diagnostics* details;
 
-  bool begin(ring_core&, error_code&) const noexcept { return true; }
+  bool begin(stream_core&, error_code&) const noexcept { return true; }
   template <class Self, class Impl>
   void succeed(Self& self, Impl impl) const {
     impl->read_something();  // earlier; whoever waited may walk away
@@ -71,7 +71,7 @@ struct next_finish {
   static constexpr std::string_view name = "async_next";
   diagnostics* details;
 
-  bool begin(ring_core& core, error_code& ec) const {
+  bool begin(stream_core& core, error_code& ec) const {
     return Plan::ops.check == nullptr || Plan::ops.check(core, ec, details);
   }
   template <class Self, class Impl>
@@ -99,7 +99,7 @@ struct read_some_finish {
   diagnostics* details;
   std::size_t budget;
 
-  bool begin(ring_core& core, error_code& ec) const {
+  bool begin(stream_core& core, error_code& ec) const {
     return core.checks_budget(budget, ec, details) &&
            (Plan::ops.check == nullptr || Plan::ops.check(core, ec, details));
   }
@@ -133,8 +133,8 @@ bool goes_on(Handler& handler, Record&& r) {
 }
 
 template <class Executor>
-struct ring_verbs {
-  using impl_type = ring_impl<Executor>;
+struct stream_verbs {
+  using impl_type = stream_impl<Executor>;
   using impl_ptr = std::shared_ptr<impl_type>;
 
   template <class Batch>
@@ -146,7 +146,7 @@ struct ring_verbs {
   static std::optional<typename Plan::value> try_next(impl_type* impl, error_code& ec, diagnostics* details) {
     if constexpr (Plan::uniform) {
       if (auto const* const r = next_of_run<Plan>(impl)) [[likely]] {
-        passing<Plan> const after{*impl};
+        passing const after{*impl};
         return std::optional<typename Plan::value>{*r};
       }
     }
@@ -157,7 +157,7 @@ struct ring_verbs {
   static std::optional<typename Plan::value> try_next(impl_type* impl) {
     if constexpr (Plan::uniform) {
       if (auto const* const r = next_of_run<Plan>(impl)) [[likely]] {
-        passing<Plan> const after{*impl};
+        passing const after{*impl};
         return std::optional<typename Plan::value>{*r};
       }
     } else if constexpr (Plan::plain) {
@@ -175,19 +175,19 @@ struct ring_verbs {
 
   template <class Token>
   static auto async_wait(impl_ptr impl, diagnostics* details, Token&& token) {
-    return start_ring_operation<void(error_code)>(std::move(impl), wait_finish{details}, std::forward<Token>(token));
+    return start_stream_operation<void(error_code)>(std::move(impl), wait_finish{details}, std::forward<Token>(token));
   }
 
   template <class Plan, class Token>
   static auto async_next(impl_ptr impl, diagnostics* details, Token&& token) {
-    return start_ring_operation<void(error_code, typename Plan::value)>(std::move(impl), next_finish<Plan>{details},
-                                                                        std::forward<Token>(token));
+    return start_stream_operation<void(error_code, typename Plan::value)>(std::move(impl), next_finish<Plan>{details},
+                                                                          std::forward<Token>(token));
   }
 
   template <class Plan, class Token>
   static auto async_read_some(impl_ptr impl, std::size_t budget, diagnostics* details, Token&& token) {
-    return start_ring_operation<void(error_code, typename Plan::batch_type)>(
-        std::move(impl), read_some_finish<Plan, ring_verbs>{details, budget}, std::forward<Token>(token));
+    return start_stream_operation<void(error_code, typename Plan::batch_type)>(
+        std::move(impl), read_some_finish<Plan, stream_verbs>{details, budget}, std::forward<Token>(token));
   }
 
   template <class Ex>
@@ -201,7 +201,7 @@ struct ring_verbs {
   static asio::awaitable<typename Plan::value, Ex> next(pin<impl_type> impl) {
     if constexpr (Plan::uniform) {
       if (auto const* const r = next_of_turn<Plan>(impl.get())) [[likely]] {
-        passing<Plan> const after{*impl.get()};
+        passing const after{*impl.get()};
         co_return *r;
       }
     }
@@ -313,10 +313,9 @@ struct ring_verbs {
   }
 
   // Goes on behind it, once it was copied.
-  template <class Plan>
   struct passing {
     impl_type& impl;
-    ~passing() { impl.template pass_in_run<typename Plan::value>(); }
+    ~passing() { impl.pass_in_run(); }
   };
 
   // Everything else: apart, so that the fast path stays small enough to be inlined.

@@ -1,0 +1,221 @@
+// From a perf event array to the buffers of its CPUs.
+#include "losses.hpp"
+#include "mapping.hpp"
+#include "privileges.hpp"
+#include "report.hpp"
+
+#include <tinybpf/detail/channel.hpp>
+#include <tinybpf/map.hpp>
+#include <tinybpf/perf_options.hpp>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <fstream>
+#include <string>
+#include <utility>
+
+namespace tinybpf::detail {
+namespace {
+
+// Newer than 6.0, as are kernels that know it.
+constexpr std::uint64_t format_lost = 1U << 4U;  // PERF_FORMAT_LOST
+
+perf_event_attr bpf_output() {
+  perf_event_attr attr{};
+  attr.size = sizeof attr;
+  attr.type = PERF_TYPE_SOFTWARE;
+  attr.config = PERF_COUNT_SW_BPF_OUTPUT;
+  attr.sample_type = PERF_SAMPLE_RAW;
+  attr.sample_period = 1;
+  attr.read_format = format_lost;
+  return attr;
+}
+
+int open_event(perf_event_attr& attr, int cpu) {
+  auto const open = [&] {
+    return static_cast<int>(syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
+  };
+  int const fd = open();
+  if (fd >= 0 || errno != EINVAL || attr.read_format == 0) return fd;
+  attr.read_format = 0;  // a kernel that does not count
+  return open();
+}
+
+/// Two events that share one buffer: one that wakes its reader, and one that does so only when the buffer is half full.
+/// Which of them a BPF program writes to is told by the map's element.
+class perf_events final : public perf_control {
+ public:
+  /// `loud` is the source's own descriptor, which lives longer.
+  perf_events(std::shared_ptr<owned_descriptor const> map, int cpu, int loud, owned_descriptor quiet, bool counts)
+      : map_{std::move(map)}, cpu_{cpu}, loud_{loud}, quiet_{std::move(quiet)}, counts_{counts} {}
+
+  bool set_wakeups(bool on) noexcept override {
+    int const event = on ? loud_ : quiet_.get();
+    if (bpf_map_update_elem(map_->get(), &cpu_, &event, BPF_ANY) != 0) return false;
+    return in_map_ = true;
+  }
+
+  [[nodiscard]] std::optional<std::uint64_t> lost() const noexcept override {
+    if (!counts_) return std::nullopt;
+    std::uint64_t sum = 0;
+    for (int const event : {loud_, quiet_.get()}) {
+      std::array<std::uint64_t, 2> value_and_lost{};
+      if (read(event, value_and_lost.data(), sizeof value_and_lost) != sizeof value_and_lost) return std::nullopt;
+      sum += value_and_lost[1];
+    }
+    return sum;
+  }
+
+  void close() noexcept override {
+    if (std::exchange(in_map_, false)) static_cast<void>(bpf_map_delete_elem(map_->get(), &cpu_));
+  }
+
+ private:
+  std::shared_ptr<owned_descriptor const> map_;
+  int cpu_;
+  int loud_;
+  owned_descriptor quiet_;
+  bool counts_;
+  bool in_map_ = false;
+};
+
+std::vector<int> online_cpus() {
+  std::vector<int> cpus;
+  std::ifstream list{"/sys/devices/system/cpu/online"};  // such as 0-3,8
+  for (std::string range; std::getline(list, range, ',');) {
+    auto const dash = range.find('-');
+    int const first = std::stoi(range);
+    int const last = dash == range.npos ? first : std::stoi(range.substr(dash + 1));
+    for (int cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+/// What is wrong with the options, or nothing.
+std::string complaint(perf_options const& o) {
+  if (!std::has_single_bit(o.page_count))
+    return "a buffer of " + std::to_string(o.page_count) + " pages: the number must be a power of two";
+  if (o.wakeup_watermark != 0 && o.wakeup_events > 1) return "a wake-up after events and after bytes: choose one";
+  if (o.wakeup_events == 0) return "a wake-up after 0 events";
+  auto sorted = o.cpus;
+  std::sort(sorted.begin(), sorted.end());
+  auto const twice = std::adjacent_find(sorted.begin(), sorted.end());
+  return twice == sorted.end() ? std::string{} : "CPU " + std::to_string(*twice) + " is asked for twice";
+}
+
+/// The CPUs to open; the map has a place for each.
+std::vector<int> choose_cpus(map_core const& m, perf_options const& options, error_code& ec, diagnostics& details) {
+  auto const cpus = options.cpus.empty() ? online_cpus() : options.cpus;
+  int const possible = libbpf_num_possible_cpus();
+  for (int const cpu : cpus) {
+    if (cpu < 0 || cpu >= possible)
+      report(ec, details, errc::not_found,
+             "perf buffer '" + m.name + "': CPU " + std::to_string(cpu) + " does not exist",
+             "this machine has CPUs 0 to " + std::to_string(possible - 1));
+    else if (static_cast<std::uint32_t>(cpu) >= m.max_entries)
+      report(ec, details, from_libbpf(EINVAL),
+             "perf buffer '" + m.name + "' has " + std::to_string(m.max_entries) + " places, none of them for CPU " +
+                 std::to_string(cpu),
+             "leave max_entries out, which makes one for every CPU, or choose the CPUs");
+    if (ec) break;
+  }
+  if (!ec && cpus.empty()) report(ec, details, from_libbpf(ENODEV), "cannot tell which CPUs are online");
+  return cpus;
+}
+
+/// One CPU's buffer, not yet in the map.
+channel_source open_cpu(std::shared_ptr<owned_descriptor const> const& map, int cpu, perf_options const& options,
+                        error_code& ec) {
+  channel_source source;
+  auto attr = bpf_output();
+  auto quiet_attr = attr;
+  if (options.wakeup_watermark != 0) {
+    attr.watermark = 1;
+    attr.wakeup_watermark = options.wakeup_watermark;
+  } else {
+    attr.wakeup_events = options.wakeup_events;
+  }
+  owned_descriptor loud{open_event(attr, cpu)};
+  owned_descriptor quiet{loud.get() >= 0 ? open_event(quiet_attr, cpu) : -1};
+  if (quiet.get() < 0) {
+    ec = last_errno();
+    return source;
+  }
+  auto const page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  auto const size = options.page_count * page;
+  source.mapping = map_memory(loud.get(), page + size, PROT_READ | PROT_WRITE, 0);
+  if (!source.mapping || ioctl(quiet.get(), PERF_EVENT_IOC_SET_OUTPUT, loud.get()) != 0) {
+    ec = last_errno();
+    return source;
+  }
+  auto* const header = static_cast<perf_event_mmap_page*>(source.mapping.get());
+  source.regions = perf_regions{&header->data_tail, &header->data_head,
+                                static_cast<std::byte const*>(source.mapping.get()) + page, size};
+  source.control =
+      std::make_unique<perf_events>(map, cpu, loud.get(), std::move(quiet), attr.read_format == format_lost);
+  source.descriptor = std::move(loud);
+  source.cpu = cpu;
+  return source;
+}
+
+}  // namespace
+
+std::vector<channel_source> open_perf(map const& m, perf_options const& options, error_code& ec, diagnostics& details) {
+  std::vector<channel_source> sources;
+  auto const* const core = loaded_map(m, "perf buffer", ec, details);
+  if (core == nullptr) return sources;
+  auto const what = "perf buffer '" + core->name + "'";
+  if (core->type != map_type::perf_event_array) {
+    report(ec, details, errc::wrong_map_type,
+           "map '" + core->name + "' is of type " + std::string{to_string(core->type)} + ", not perf_event_array");
+    return sources;
+  }
+  if (auto const wrong = complaint(options); !wrong.empty()) {
+    report(ec, details, from_libbpf(EINVAL), what + ": " + wrong);
+    return sources;
+  }
+  auto const cpus = choose_cpus(*core, options, ec, details);
+  if (ec) return sources;
+  bpf_map_info info{};
+  __u32 info_size = sizeof info;
+  auto const map = std::make_shared<owned_descriptor const>(owned_descriptor{fcntl(core->fd, F_DUPFD_CLOEXEC, 0)});
+  if (map->get() < 0 || bpf_obj_get_info_by_fd(map->get(), &info, &info_size) != 0) {
+    report(ec, details, last_errno(), "cannot open " + what);
+    return sources;
+  }
+  auto const losses = find_losses(*core);
+  for (int const cpu : cpus) {
+    auto source = open_cpu(map, cpu, options, ec);
+    // One that went offline since it was listed is skipped, like those that were offline then.
+    if (ec == from_libbpf(ENODEV) && options.cpus.empty()) {
+      ec.clear();
+      continue;
+    }
+    if (ec) {
+      bool const refused = ec == from_libbpf(EPERM) || ec == from_libbpf(EACCES);
+      report(ec, details, ec, "cannot open " + what + " for CPU " + std::to_string(cpu),
+             refused ? explain_refusal(needed_for_perf_events()) : std::string{});
+      return sources;
+    }
+    source.name = core->name;
+    source.map_id = info.id;
+    source.types = core->owner->types();
+    // One counter serves all CPUs: it is the first one's.
+    source.losses = losses;
+    if (!sources.empty() && source.losses) source.losses->count = 0;
+    sources.push_back(std::move(source));
+  }
+  return sources;
+}
+
+}  // namespace tinybpf::detail

@@ -1,4 +1,4 @@
-// Measures tinybpf's ring buffers against libbpf's, and says which of the project's bars are reached. See README.md.
+// Measures tinybpf's buffers against libbpf's, and says which of the project's bars are reached. See README.md.
 #include "rows.hpp"
 
 #include <boost/program_options.hpp>
@@ -38,6 +38,7 @@ int run(po::variables_map const& options) {
   if (wanted("saturation")) show(bench::saturation_rows(w, n));
   if (wanted("tracing")) show(bench::tracing_rows(w, n));
   if (wanted("idle")) show(bench::idle_ring_rows(w, n));
+  if (wanted("perf")) show(bench::perf_rows(n));
   if (wanted("user")) show(bench::user_ring_rows(n));
   if (options.contains("markdown")) bench::write_markdown(options["markdown"].as<std::string>(), here, rows);
   if (options.contains("json")) bench::write_json(options["json"].as<std::string>(), here, rows);
@@ -47,11 +48,11 @@ int run(po::variables_map const& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  po::options_description visible{"Measures tinybpf's ring buffers against libbpf's. Needs root"};
+  po::options_description visible{"Measures tinybpf's buffers against libbpf's. Needs root"};
   visible.add_options()("help", "this text")("json", po::value<std::string>(), "also write everything to this file")(
       "markdown", po::value<std::string>(), "also write the table to this file")(
       "repetitions", po::value<std::size_t>(), "how often each row is measured (15)")(
-      "only", po::value<std::string>(), "one group: drain, instructions, saturation, tracing, idle or user")(
+      "only", po::value<std::string>(), "one group: drain, instructions, saturation, tracing, idle, perf or user")(
       "quick", "only show that it runs and that every event arrives: the figures mean nothing");
   po::options_description all;
   all.add(visible).add_options()("drain-once", po::value<std::size_t>(), "")(

@@ -25,6 +25,9 @@ std::vector<row> idle_ring_rows(workload& w, sizes const& n);
 /// What a traced program pays, and how late its events are.
 std::vector<row> tracing_rows(workload& w, sizes const& n);
 
+/// Perf buffers: emptying a filled one, and a producer that never pauses.
+std::vector<row> perf_rows(sizes const& n);
+
 /// The other direction.
 std::vector<row> user_ring_rows(sizes const& n);
 

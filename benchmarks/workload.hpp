@@ -37,17 +37,20 @@ struct sizes {
   std::uint64_t paced_calls = 10'000;  ///< One per 20 us.
   std::uint64_t sparse_calls = 300;    ///< One per ms.
   std::size_t idle_rings = 1000;
+  std::uint64_t perf_drained = 250'000;
+  std::uint64_t perf_stretch = 50'000;
 };
 
 /// As little as shows that everything runs. All of it fits the ring, so nothing may be lost however slow the machine.
-inline constexpr sizes quick{2, 50'000, 50'000, 2, 10'000, 500, 20, 20};
+inline constexpr sizes quick{2, 50'000, 50'000, 2, 10'000, 500, 20, 20, 20'000, 20'000};
 
-/// The first two CPUs that this process may use: producers run on one, readers on the other.
+/// The first two CPUs that this process may use: producers run on one, readers on the other. First to be asked for on a
+/// thread that is not pinned.
 struct cpu_pair {
   int producer;
   int consumer;
 };
-cpu_pair cpus();
+cpu_pair const& cpus();
 
 /// Runs `f` on a thread of its own, pinned, and waits for it. Rethrows.
 void run_on(int cpu, std::function<void()> const& f);

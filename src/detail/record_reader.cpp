@@ -13,7 +13,7 @@ record_reader::record_reader(regions const& r, std::uint32_t header_size, std::u
       size_{r.size},
       scratch_{std::move(scratch)} {
   if (consumer_word_ != nullptr) published_ = consumer_word().load(std::memory_order_relaxed);
-  consumer_ = last_ = run_begin_ = run_end_ = split_run_end_ = (published_ + 7) & ~position_type{7};
+  consumer_ = last_ = run_begin_ = run_end_ = perf_run_end_ = (published_ + 7) & ~position_type{7};
   producer_ = consumer_;
   head_.position = consumer_ - 1;  // no record begins there
 }

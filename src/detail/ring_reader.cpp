@@ -7,9 +7,7 @@ constexpr int discards_at_once = 4096;
 
 }  // namespace
 
-ring_reader::ring_reader(ring_regions const& r) noexcept : record_reader{{r.consumer, r.producer, r.data, r.size}} {
-  glance_below_ = ring_layout::discard_bit;
-}
+ring_reader::ring_reader(ring_regions const& r) noexcept : record_reader{{r.consumer, r.producer, r.data, r.size}} {}
 
 read_status ring_reader::look() noexcept {
   for (int discarded = 0; discarded < discards_at_once; ++discarded) {

@@ -1,7 +1,7 @@
 // How a record is read as one of a list of types.
 #pragma once
 
-#include <tinybpf/detail/perf_reader.hpp>
+#include <tinybpf/detail/perf_layout.hpp>
 #include <tinybpf/detail/tokens.hpp>
 #include <tinybpf/event.hpp>
 
@@ -28,7 +28,9 @@ struct found_record {
   int cpu = -1;                          ///< Of a perf buffer; -1 for rings.
 
   /// The length that it would have with so many bytes of data: samples of perf buffers are padded.
-  [[nodiscard]] std::size_t length_for(std::size_t size) const noexcept { return cpu < 0 ? size : padded_sample(size); }
+  [[nodiscard]] std::size_t length_for(std::size_t size) const noexcept {
+    return cpu < 0 ? size : perf_layout::padded(size);
+  }
 };
 
 template <class E>

@@ -1,6 +1,7 @@
 // What readers of ring buffers and of perf buffers have in common, without I/O.
 #pragma once
 
+#include <tinybpf/detail/perf_layout.hpp>
 #include <tinybpf/detail/ring_layout.hpp>
 #include <tinybpf/event.hpp>
 
@@ -53,7 +54,7 @@ class record_reader {
 
   /// The same, where types of this alignment can be viewed: a copy, if it lies otherwise.
   [[nodiscard]] raw_record const& head(std::size_t alignment) noexcept {
-    if (!is_ring_ && alignment > 4) [[unlikely]]
+    if (!is_ring_ && alignment > perf_layout::alignment) [[unlikely]]
       align_head();
     return head_;
   }
@@ -68,7 +69,7 @@ class record_reader {
     if (available == 0) return {};
     auto const* const head = data_ + (at & mask_);
     auto const header = word<std::uint32_t>(head).load(std::memory_order_acquire);
-    if (header >= glance_below_ || step_over(header) > available) return {};
+    if (!is_ring_ || header >= ring_layout::discard_bit || step_over(header) > available) return {};
     return {head + header_size_, header, at};
   }
 
@@ -86,7 +87,6 @@ class record_reader {
   template <std::uint32_t Size>
   void begin_run(std::uint64_t records) noexcept {
     auto const step = step_over(Size);
-    if (!is_ring_) run_header_ = plain_header(Size);
     run_step_ = step;
     auto const written = contiguous(producer_ - consumer_);
     std::uint64_t const held = consumer_ - published_;
@@ -100,9 +100,10 @@ class record_reader {
   /// is aligned as asked, and valid until the next call.
   template <std::uint32_t Size, std::size_t Alignment>
   [[nodiscard]] std::byte const* run_next() const noexcept {
-    if (distance(consumer_, position_ref{run_end_}.load(std::memory_order_relaxed)) > 0) [[likely]]
-      return ring_record<Size>(consumer_);
-    return is_ring_ ? nullptr : split_record<Size, Alignment>(consumer_);
+    auto const at = consumer_;
+    if (distance(at, position_ref{run_end_}.load(std::memory_order_relaxed)) > 0) [[likely]]
+      return ring_record<Size>(at);
+    return perf_record<Size, Alignment>(at);
   }
 
   /// Goes on behind it.
@@ -111,13 +112,15 @@ class record_reader {
   /// Both: goes on to the next record of the run.
   template <std::uint32_t Size, std::size_t Alignment>
   std::byte const* run_on() noexcept {
-    auto const to = consumer_ + ring_layout::step_over(Size);
-    if (distance(to, position_ref{run_end_}.load(std::memory_order_relaxed)) > 0) [[likely]] {
+    auto const at = consumer_;
+    if (auto const to = at + ring_layout::step_over(Size);
+        distance(to, position_ref{run_end_}.load(std::memory_order_relaxed)) > 0) [[likely]] {
       advance_to(to);
       return ring_record<Size>(to);
     }
-    run_pass();
-    return is_ring_ ? nullptr : split_record<Size, Alignment>(consumer_);
+    auto const to = at + run_step_;
+    advance_to(to);
+    return perf_record<Size, Alignment>(to);
   }
 
   /// Ends the run, if there is one. Gives how many records it passed.
@@ -187,8 +190,6 @@ class record_reader {
 
   /// The slow half of `peek()`.
   virtual read_status look() noexcept = 0;
-  /// What the first 8 bytes of a record of that size are, as far as they matter: see header_mask_. Not asked of rings.
-  [[nodiscard]] virtual std::uint64_t plain_header(std::uint32_t) const noexcept { return 0; }
 
   /// The step of `look` when nothing is known to be there: asks the writer. `ready` if there is something now.
   read_status ask_writer() noexcept;
@@ -223,10 +224,6 @@ class record_reader {
 
   static long distance(position_type from, position_type to) noexcept { return static_cast<long>(to - from); }
 
-  // Both set by a derived class that has something to say about them.
-  std::uint32_t glance_below_ = 0;  // a header's first word from which on `glance` cannot tell
-  std::uint64_t header_mask_ = 0;   // the bits of a header that tell a plain record of one size
-
  private:
   using position_ref = std::atomic_ref<position_type>;
 
@@ -238,7 +235,7 @@ class record_reader {
 
   // Sequentially consistent against interrupt_run(): see stream_core::begin_run.
   void set_run_end(position_type to) noexcept {
-    position_ref{is_ring_ ? run_end_ : split_run_end_}.store(to, std::memory_order_seq_cst);
+    position_ref{is_ring_ ? run_end_ : perf_run_end_}.store(to, std::memory_order_seq_cst);
   }
 
   void publish_to(position_type to) noexcept;
@@ -251,8 +248,8 @@ class record_reader {
     return is_ring_ ? bytes : std::min<std::uint64_t>(bytes, size_ - (consumer_ & mask_));
   }
 
-  // Rings first, and with constants: they are the fastest, and have the least to hide a test behind. Of all others
-  // run_end_ says that there is no run, and split_run_end_ that there is one.
+  // Rings first: they are the fastest, and have the least to hide a test behind. For perf buffers run_end_ never is
+  // ahead, and for rings perf_run_end_.
   template <std::uint32_t Size>
   [[nodiscard]] std::byte const* ring_record(position_type at) const noexcept {
     auto const* const head = data_ + (at & mask_);
@@ -261,12 +258,13 @@ class record_reader {
   }
 
   template <std::uint32_t Size, std::size_t Alignment>
-  [[nodiscard]] std::byte const* split_record(position_type at) const noexcept {
-    if (distance(at, position_ref{split_run_end_}.load(std::memory_order_relaxed)) <= 0) return nullptr;
+  [[nodiscard]] std::byte const* perf_record(position_type at) const noexcept {
+    if (distance(at, position_ref{perf_run_end_}.load(std::memory_order_relaxed)) <= 0) return nullptr;
     auto const* const head = data_ + (at & mask_);
-    if ((word<std::uint64_t>(head).load(std::memory_order_relaxed) & header_mask_) != run_header_) return nullptr;
-    auto const* const data = head + header_size_;
-    if constexpr (Alignment > 4)
+    auto const header = word<std::uint64_t>(head).load(std::memory_order_relaxed);
+    if ((header & perf_layout::sample_mask) != perf_layout::sample(Size)) return nullptr;
+    auto const* const data = head + perf_layout::header_size;
+    if constexpr (Alignment > perf_layout::alignment)
       return static_cast<std::byte const*>(std::memcpy(scratch_.get(), data, Size));
     else
       return data;
@@ -277,10 +275,9 @@ class record_reader {
   std::byte const* data_ = nullptr;
   position_type mask_ = 0;
   bool is_ring_;
-  std::uint32_t header_size_;                           // bytes in front of a record's data
-  alignas(8) mutable position_type split_run_end_ = 0;  // and in others
+  std::uint32_t header_size_;                          // bytes in front of a record's data
+  alignas(8) mutable position_type perf_run_end_ = 0;  // and in others
   position_type run_step_ = 8;
-  std::uint64_t run_header_ = 0;
   position_type run_begin_ = 0;  // where the run began
   position_type last_ = 0;       // where the last record that was released began
   position_type published_ = 0;  // where the writer believes us to be

@@ -195,15 +195,15 @@ class stream_core {
     begin_run_within<E>(until - records_);
     return *reader_;
   }
-  /// The next record of the run, or null if there is none: then ask `look`.
+  /// The next record of the run, aligned as it happens to be, or null if there is none: then ask `look`.
   template <class E, class Key>
   [[nodiscard]] std::byte const* next_of_run() const noexcept {
-    return run_of_ == &typeid(Key) ? reader_->template run_next<sizeof(E), alignof(E)>() : nullptr;
+    return run_of_ == &typeid(Key) ? reader_->template run_next<sizeof(E), 1>() : nullptr;
   }
   /// Likewise, and only within the budget of the loop's turn.
   template <class E, class Key>
   [[nodiscard]] std::byte const* next_of_turn() const noexcept {
-    return turn_run_of_ == &typeid(Key) ? reader_->template run_next<sizeof(E), alignof(E)>() : nullptr;
+    return turn_run_of_ == &typeid(Key) ? reader_->template run_next<sizeof(E), 1>() : nullptr;
   }
   /// Goes on behind it.
   void pass_in_run() noexcept { reader_->run_pass(); }

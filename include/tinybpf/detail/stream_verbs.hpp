@@ -15,6 +15,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 
+#include <array>
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -40,6 +42,9 @@ struct read_plan {
 
   /// The one type of a plain read.
   static value copy(raw_record const& r) noexcept { return alternative<value>::take({r, {}, nullptr}); }
+  static value copy_of(std::byte const* data) noexcept {
+    return std::bit_cast<value>(*reinterpret_cast<std::array<std::byte, sizeof(value)> const*>(data));
+  }
 
   /// The record that was found to fit, or losses to be told first.
   static value take(stream_core& core) noexcept {
@@ -147,7 +152,7 @@ struct stream_verbs {
     if constexpr (Plan::uniform) {
       if (auto const* const r = next_of_run<Plan>(impl)) [[likely]] {
         passing const after{*impl};
-        return std::optional<typename Plan::value>{*r};
+        return std::optional<typename Plan::value>{Plan::copy_of(r)};
       }
     }
     return try_next_slowly<Plan>(impl, ec, details);
@@ -158,7 +163,7 @@ struct stream_verbs {
     if constexpr (Plan::uniform) {
       if (auto const* const r = next_of_run<Plan>(impl)) [[likely]] {
         passing const after{*impl};
-        return std::optional<typename Plan::value>{*r};
+        return std::optional<typename Plan::value>{Plan::copy_of(r)};
       }
     } else if constexpr (Plan::plain) {
       if (impl != nullptr && Plan::ready_for(*impl) && impl->records() < impl->turn_ends()) {
@@ -202,7 +207,7 @@ struct stream_verbs {
     if constexpr (Plan::uniform) {
       if (auto const* const r = next_of_turn<Plan>(impl.get())) [[likely]] {
         passing const after{*impl.get()};
-        co_return *r;
+        co_return Plan::copy_of(r);
       }
     }
     co_return co_await next_slowly<Plan, Ex>(impl.get());
@@ -299,17 +304,15 @@ struct stream_verbs {
     asio::cancellation_type before_;
   };
 
-  // The next record of a run, where it is; null if there is none.
+  // The next record of a run, where it is and however it is aligned; null if there is none.
   template <class Plan>
-  static typename Plan::value const* next_of_run(impl_type const* impl) noexcept {
-    if (impl == nullptr) return nullptr;
-    return reinterpret_cast<typename Plan::value const*>(impl->template next_of_run<typename Plan::value, Plan>());
+  static std::byte const* next_of_run(impl_type const* impl) noexcept {
+    return impl == nullptr ? nullptr : impl->template next_of_run<typename Plan::value, Plan>();
   }
 
   template <class Plan>
-  static typename Plan::value const* next_of_turn(impl_type const* impl) noexcept {
-    if (impl == nullptr) return nullptr;
-    return reinterpret_cast<typename Plan::value const*>(impl->template next_of_turn<typename Plan::value, Plan>());
+  static std::byte const* next_of_turn(impl_type const* impl) noexcept {
+    return impl == nullptr ? nullptr : impl->template next_of_turn<typename Plan::value, Plan>();
   }
 
   // Goes on behind it, once it was copied.

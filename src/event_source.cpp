@@ -99,7 +99,9 @@ map_type set_events_type(map const& m, map_type type, error_code& ec, diagnostic
     detail::report(ec, details, errc::already_loaded, what + " cannot change: the object is loaded");
     return map_type::unspec;
   }
-  if (type == map_type::unspec) type = detail::best_type();
+  // One that was declared as perf buffers says nothing of how large a ring would be.
+  bool const can_be_ring = core->type == map_type::ringbuf || core->ring_bytes != 0;
+  if (type == map_type::unspec) type = can_be_ring ? detail::best_type() : map_type::perf_event_array;
   if (type != map_type::ringbuf && type != map_type::perf_event_array) {
     detail::report(
         ec, details, detail::from_libbpf(EINVAL),
@@ -108,7 +110,7 @@ map_type set_events_type(map const& m, map_type type, error_code& ec, diagnostic
   }
   std::lock_guard const lock{core->owner->mutex()};
   auto const chosen = detail::find_constant(core->owner->raw().get(), core->name + "_type");
-  if (chosen.section == nullptr) {
+  if (chosen.section == nullptr || (type == map_type::ringbuf && !can_be_ring)) {
     detail::report(ec, details, errc::not_supported, what + " is fixed",
                    "declare it with TINYBPF_EVENTS of tinybpf.bpf.h");
     return map_type::unspec;

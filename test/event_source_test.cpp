@@ -106,6 +106,10 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_chosen) {
   tinybpf::set_events_type(object.map("scratch"), map_type::ringbuf, ec, details);
   BOOST_TEST(ec == errc::not_supported);
   BOOST_TEST(test::contains(details.hint, "TINYBPF_EVENTS"));
+  // Nobody said how large a ring it would be.
+  tinybpf::set_events_type(object.map("samples"), map_type::ringbuf, ec, details);
+  BOOST_TEST(ec == errc::not_supported);
+  BOOST_TEST((tinybpf::set_events_type(object.map("samples")) == map_type::perf_event_array));
   tinybpf::set_events_type(tinybpf::map{}, map_type::ringbuf, ec, details);
   BOOST_TEST(ec == errc::closed);
   auto const events = object.map("events");

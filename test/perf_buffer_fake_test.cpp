@@ -871,6 +871,24 @@ BOOST_AUTO_TEST_CASE(of_one_cpu) {
   BOOST_TEST((*r)->number == 11U);
 }
 
+// The writer's position is behind ours, so we are led back; what is found there in a run is no record of a ring.
+BOOST_AUTO_TEST_CASE(that_leads_back) {
+  test::loop loop;
+  fake_perf perf{4096, 8192};
+  perf_buffer buffer{loop.io.get_executor(), perf.source("events", 0)};
+  std::uint64_t const back = 4096 - 8 - 32;
+  perf.set_head(back);
+  error_code ec;
+  BOOST_TEST(!buffer.try_next<numbered>(ec));
+  BOOST_TEST(ec == errc::record_corrupt);
+  perf.set_tail(back);
+  BOOST_TEST_REQUIRE(perf.emit(number(1)));
+  BOOST_TEST_REQUIRE(perf.emit(number(3)));
+  BOOST_TEST(buffer.try_next<numbered>(ec)->number == 1U);
+  perf.set_header(4088, sizeof(numbered), 32);
+  BOOST_TEST(!buffer.try_next<numbered>(ec));
+}
+
 // Losses that stood in front of it are told in front of what comes next.
 BOOST_FIXTURE_TEST_CASE(behind_losses, fixture) {
   BOOST_TEST_REQUIRE(perf.output_lost(7));
@@ -959,6 +977,17 @@ BOOST_FIXTURE_TEST_CASE(while_it_is_quiet, fixture) {
   run_until([&] { return ended.has_value(); });
   BOOST_TEST(*ended == operation_aborted);
   BOOST_TEST((perf.calls() == calls{on, off, closed}));
+}
+
+// Nor by what may still be called.
+BOOST_FIXTURE_TEST_CASE(and_published, fixture) {
+  buffer.set_wakeup_policy(wakeup_policy::moderated(200us));
+  fall_quiet(1);
+  buffer.close();
+  run_until([&] { return ended.has_value(); });
+  buffer.publish();
+  BOOST_TEST((perf.calls() == calls{on, off, closed}));
+  BOOST_TEST(!perf.emit(number(2)));
 }
 
 BOOST_FIXTURE_TEST_CASE(while_they_cannot_be_switched_on, fixture) {

@@ -528,6 +528,63 @@ BOOST_AUTO_TEST_CASE(closing_takes_the_events_out_of_the_map) {
   BOOST_TEST(second.consume<untagged_event>([](untagged_event const&) {}) == 3U);
 }
 
+// The newest of them has the map: the others neither take it back nor empty it.
+BOOST_AUTO_TEST_CASE(a_second_buffer_takes_over) {
+  auto buffer = open();
+  emit_on(cpus.front(), 1, 1);
+  perf_options options;
+  options.page_count = 8;
+  buffer = perf_buffer{io, samples, options};
+  BOOST_TEST(emit_on(cpus.front(), 2, 1).written == 1U);
+  BOOST_TEST(buffer.try_next<untagged_event>().value().serial == 2U);
+  {
+    auto second = open();
+    BOOST_TEST(emit_on(cpus.front(), 3, 1).written == 1U);
+    buffer.close();
+    BOOST_TEST(emit_on(cpus.front(), 4, 1).written == 1U);
+    BOOST_TEST(second.try_next<untagged_event>().value().serial == 3U);
+    BOOST_TEST(second.try_next<untagged_event>().value().serial == 4U);
+  }
+  BOOST_TEST(emit_on(cpus.front(), 5, 1).failed == 1U);
+}
+
+// What was paused when another one came does not take its place back.
+BOOST_AUTO_TEST_CASE(a_quiet_buffer_gives_way_for_good) {
+  auto buffer = open();
+  buffer.set_wakeup_policy(wakeup_policy::moderated());
+  std::optional<error_code> ended;
+  emit_on(cpus.front(), 0, 1);
+  buffer.async_run<untagged_event>([](untagged_event const&) {},
+                                   [&](std::exception_ptr const&) { ended = error_code{}; });
+  poll();
+  auto second = open();
+  emit_on(cpus.front(), 1, 1);
+  buffer.publish();
+  poll();
+  emit_on(cpus.front(), 2, 1);
+  BOOST_TEST(second.consume<untagged_event>([](untagged_event const&) {}) == 2U);
+  buffer.close();
+  run_until([&] { return ended.has_value(); });
+}
+
+BOOST_AUTO_TEST_CASE(cpus_that_are_added_one_by_one) {
+  if (cpus.size() < 2) return;
+  perf_options options;
+  options.cpus = {cpus[0]};
+  auto buffer = open(options);
+  options.cpus = {cpus[1]};
+  buffer.add(samples, options);
+  for (int const cpu : {cpus[0], cpus[1]}) emit_on(cpu, 0, 2);
+  BOOST_TEST(buffer.consume<untagged_event>([](untagged_event const&) {}) == 4U);
+  perf_options another;
+  another.cpus = {cpus[0]};
+  auto const taken = open(another);
+  samples.erase(test::bytes_of(cpus[0]));  // as whoever does not know better does
+  auto const lost = emit_on(cpus[0], 0, 5);
+  BOOST_TEST(lost.failed == 5U);
+  BOOST_TEST(buffer.lost().value() == 5U);
+}
+
 BOOST_AUTO_TEST_CASE(a_buffer_outlives_its_object) {
   auto buffer = open();
   auto const own = std::exchange(obj, {});
@@ -608,6 +665,17 @@ BOOST_AUTO_TEST_CASE(a_forked_child_disturbs_nothing) {
                buffer.close();
                return std::string{"closed"};
              }) == "closed");
+  // Destroyed, it leaves alone what the child has put where its memory was; and its loop may run.
+  BOOST_TEST(test::in_child([&] {
+               io.notify_fork(asio::execution_context::fork_child);
+               std::vector<std::vector<char>> own(50, std::vector<char>(200'000, 'x'));
+               { auto const gone = std::move(buffer); }
+               io.restart();
+               io.run_for(50ms);
+               for (auto const& v : own)
+                 if (v.back() != 'x') return std::string{"overwritten"};
+               return std::string{"destroyed"};
+             }) == "destroyed");
   BOOST_TEST(emit_on(cpus.front(), 10, 1).written == 1U);
   std::uint64_t serial = 1;
   while (auto const e = buffer.try_next<untagged_event>()) BOOST_TEST(e->serial == serial++);
@@ -625,7 +693,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_opened) {
   };
   auto const einval = test::kernel_error(EINVAL);
   perf_options options;
-  for (std::size_t const pages : {0U, 3U, 100U}) {
+  for (std::size_t const pages : {std::size_t{0}, std::size_t{3}, std::size_t{100}, std::size_t{1} << 52U}) {
     options.page_count = pages;
     BOOST_TEST(refused(options) == einval);
   }
@@ -634,6 +702,10 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_opened) {
   BOOST_TEST(refused(options) == einval);
   options.wakeup_events = 2;
   options.wakeup_watermark = 100;
+  BOOST_TEST(refused(options) == einval);
+  options = {};
+  options.page_count = 1;
+  options.wakeup_watermark = 2049;  // would never be reached, or too late
   BOOST_TEST(refused(options) == einval);
   options = {};
   options.cpus = {cpus.front(), cpus.front()};

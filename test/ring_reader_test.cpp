@@ -358,6 +358,24 @@ BOOST_DATA_TEST_CASE(corrupt_writer_positions,
   expect(reader, "onwards");
 }
 
+// The writer's position is behind ours, so we are led back. No run reaches there: what looks like a perf buffer's
+// sample is none.
+BOOST_AUTO_TEST_CASE(no_run_after_a_way_back) {
+  alignas(8) position_type consumer = 8192;
+  alignas(8) position_type producer = 8192;
+  alignas(8) static std::array<std::byte, 2 * 4096> data{};
+  ring_reader reader{{&consumer, &producer, data.data(), 4096}};
+  producer = 4096;
+  BOOST_TEST_REQUIRE((reader.peek() == read_status::corrupt));
+  reader.skip_corrupt();
+  std::array<std::uint32_t, 2> const sample{9, 32U << 16U};
+  std::memcpy(data.data(), sample.data(), sizeof sample);
+  producer = 4096 + 64;
+  reader.begin_run<20>(100);
+  BOOST_TEST((reader.run_next<20, 4>() == nullptr));
+  BOOST_TEST((reader.run_next<20, 8>() == nullptr));
+}
+
 BOOST_AUTO_TEST_CASE(corruption_stands_until_it_is_skipped) {
   fake_ring ring;
   ring_reader reader{ring.regions()};

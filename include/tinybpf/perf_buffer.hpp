@@ -26,8 +26,9 @@ namespace tinybpf {
 /// One descriptor stands for all CPUs: a wake-up through it costs about 2 us on any number of them, where one
 /// descriptor each cost 1.9 us with 2 CPUs, and 20 us with 64, because all are armed for each wait.
 ///
-/// **One reader a map.** A second buffer of the same map takes its events over. Closing takes the events out of the
-/// map; what a BPF program writes then fails with ENOENT.
+/// **One reader a map.** A second buffer of the same map takes its events over: the first keeps what it has, and gets
+/// no more. Closing takes a buffer's own events out of the map; what a BPF program writes then fails with ENOENT.
+/// Another process that reads the same map is not noticed.
 ///
 /// Everything else is said of `basic_event_source`.
 template <class Executor = boost::asio::any_io_executor>
@@ -47,7 +48,7 @@ class basic_perf_buffer : public basic_event_source<Executor> {
 
   /// Opens the buffers of a loaded map. Errors: `errc::closed`, `errc::not_loaded`, `errc::wrong_map_type`, EINVAL for
   /// options that make no sense, `errc::not_found` for a CPU that does not exist, ENODEV for one that is offline; the
-  /// kernel's for perf events, which need CAP_PERFMON.
+  /// kernel's for perf events, which need CAP_PERFMON, and for large buffers CAP_IPC_LOCK.
   basic_perf_buffer(Executor const& ex, map const& m, perf_options const& options = {}) {
     base::open(kind, ex, m, options);
   }

@@ -47,13 +47,12 @@ bool doorbell::silence() noexcept {
   return true;
 }
 
-void doorbell::after_grace_period() noexcept {
-  for (std::size_t answered = asked_.load(std::memory_order_relaxed); answered != 0;) {
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
-      std::this_thread::sleep_for(longer_than_a_grace_period);
-    ring_if_behind();
-    answered = asked_.fetch_sub(answered, std::memory_order_relaxed) - answered;
-  }
+bool doorbell::after_grace_period() noexcept {
+  auto const answered = asked_.load(std::memory_order_relaxed);
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+    std::this_thread::sleep_for(longer_than_a_grace_period);
+  ring_if_behind();
+  return asked_.fetch_sub(answered, std::memory_order_relaxed) != answered;
 }
 
 }  // namespace tinybpf::detail

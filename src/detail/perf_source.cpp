@@ -5,6 +5,7 @@
 #include "report.hpp"
 
 #include <tinybpf/detail/channel.hpp>
+#include <tinybpf/detail/fork_count.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/perf_options.hpp>
 
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,8 +22,12 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <charconv>
 #include <fstream>
+#include <map>
+#include <mutex>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace tinybpf::detail {
@@ -29,6 +35,10 @@ namespace {
 
 // Newer than 6.0, as are kernels that know it.
 constexpr std::uint64_t format_lost = 1U << 4U;  // PERF_FORMAT_LOST
+
+constexpr std::size_t most_pages = std::size_t{1} << 19U;
+
+std::size_t page_size() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
 
 perf_event_attr bpf_output() {
   perf_event_attr attr{};
@@ -51,24 +61,73 @@ int open_event(perf_event_attr& attr, int cpu) {
   return open();
 }
 
+/// Which buffer of this process has its event in a place of a map: the one that came last. Whoever had it before must
+/// not touch the place any more.
+class places {
+ public:
+  using place = std::pair<std::uint32_t, int>;  // the map's id, and the CPU
+
+  /// Calls `f` for the owner alone, or, if `take`, makes `who` the owner first.
+  template <class F>
+  void for_owner(place const& where, void const* who, bool take, F f) {
+    std::lock_guard const lock{mutex_};
+    if (take) owners_[where] = who;
+    auto const found = owners_.find(where);
+    if (found != owners_.end() && found->second == who) f();
+  }
+  void leave(place const& where, void const* who) {
+    std::lock_guard const lock{mutex_};
+    auto const found = owners_.find(where);
+    if (found != owners_.end() && found->second == who) owners_.erase(found);
+  }
+
+  /// Lives for ever: buffers may outlive static objects.
+  static places& of_this_process() {
+    static auto& all = *new places;
+    return all;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<place, void const*> owners_;
+};
+
 /// Two events that share one buffer: one that wakes its reader, and one that does so only when the buffer is half full.
 /// Which of them a BPF program writes to is told by the map's element.
 class perf_events final : public perf_control {
  public:
-  /// `loud` is the source's own descriptor, which lives longer.
-  perf_events(std::shared_ptr<owned_descriptor const> map, int cpu, int loud, owned_descriptor quiet, bool counts)
-      : map_{std::move(map)}, cpu_{cpu}, loud_{loud}, quiet_{std::move(quiet)}, counts_{counts} {}
+  /// `loud` is the source's own descriptor, which lives longer. Without `quiet` there is none.
+  perf_events(std::shared_ptr<owned_descriptor const> map, places::place const& where, int loud, owned_descriptor quiet,
+              bool counts)
+      : map_{std::move(map)}, where_{where}, loud_{loud}, quiet_{std::move(quiet)}, counts_{counts} {}
+  perf_events(perf_events const&) = delete;
+  perf_events& operator=(perf_events const&) = delete;
+  ~perf_events() override {
+    if (!made_by_.forked()) close();
+  }
 
   bool set_wakeups(bool on) noexcept override {
-    int const event = on ? loud_ : quiet_.get();
-    if (bpf_map_update_elem(map_->get(), &cpu_, &event, BPF_ANY) != 0) return false;
-    return in_map_ = true;
+    if (!on && quiet_.get() < 0) return false;
+    if (state_ == state::closed) return true;
+    bool done = true;
+    try {
+      places::of_this_process().for_owner(where_, this, state_ == state::outside, [&] {
+        int const event = on ? loud_ : quiet_.get();
+        done = bpf_map_update_elem(map_->get(), &where_.second, &event, BPF_ANY) == 0;
+      });
+    } catch (...) {  // no memory
+      errno = ENOMEM;
+      return false;
+    }
+    if (done) state_ = state::inside;
+    return done;
   }
 
   [[nodiscard]] std::optional<std::uint64_t> lost() const noexcept override {
     if (!counts_) return std::nullopt;
     std::uint64_t sum = 0;
     for (int const event : {loud_, quiet_.get()}) {
+      if (event < 0) continue;
       std::array<std::uint64_t, 2> value_and_lost{};
       if (read(event, value_and_lost.data(), sizeof value_and_lost) != sizeof value_and_lost) return std::nullopt;
       sum += value_and_lost[1];
@@ -77,34 +136,57 @@ class perf_events final : public perf_control {
   }
 
   void close() noexcept override {
-    if (std::exchange(in_map_, false)) static_cast<void>(bpf_map_delete_elem(map_->get(), &cpu_));
+    if (std::exchange(state_, state::closed) == state::closed) return;
+    auto& all = places::of_this_process();
+    all.for_owner(where_, this, false, [&] { static_cast<void>(bpf_map_delete_elem(map_->get(), &where_.second)); });
+    all.leave(where_, this);
   }
 
  private:
+  enum class state : std::uint8_t { outside, inside, closed };
+
   std::shared_ptr<owned_descriptor const> map_;
-  int cpu_;
+  places::place where_;
   int loud_;
   owned_descriptor quiet_;
   bool counts_;
-  bool in_map_ = false;
+  state state_ = state::outside;
+  fork_mark made_by_;
 };
 
+/// None if the list cannot be understood.
 std::vector<int> online_cpus() {
   std::vector<int> cpus;
   std::ifstream list{"/sys/devices/system/cpu/online"};  // such as 0-3,8
   for (std::string range; std::getline(list, range, ',');) {
-    auto const dash = range.find('-');
-    int const first = std::stoi(range);
-    int const last = dash == range.npos ? first : std::stoi(range.substr(dash + 1));
+    auto const* const end = range.data() + range.size();
+    int first = 0;
+    auto const [dash, bad] = std::from_chars(range.data(), end, first);
+    int last = first;
+    if (bad != std::errc{} || (dash != end && *dash == '-' && std::from_chars(dash + 1, end, last).ec != std::errc{}))
+      return {};
     for (int cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
   }
   return cpus;
+}
+
+/// Shared memory of a perf event. It is not handed on to a forked child, which may have something else at its place.
+std::shared_ptr<void> map_event(int fd, std::size_t size) {
+  auto* const at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return nullptr;
+  return {at, [size, made_by = fork_mark{}](void* p) {
+            if (!made_by.forked()) munmap(p, size);
+          }};
 }
 
 /// What is wrong with the options, or nothing.
 std::string complaint(perf_options const& o) {
   if (!std::has_single_bit(o.page_count))
     return "a buffer of " + std::to_string(o.page_count) + " pages: the number must be a power of two";
+  if (o.page_count > most_pages)
+    return "a buffer of " + std::to_string(o.page_count) + " pages: " + std::to_string(most_pages) + " are the most";
+  if (o.wakeup_watermark > o.page_count * page_size() / 2)
+    return "a wake-up after " + std::to_string(o.wakeup_watermark) + " bytes, which are more than half of the buffer";
   if (o.wakeup_watermark != 0 && o.wakeup_events > 1) return "a wake-up after events and after bytes: choose one";
   if (o.wakeup_events == 0) return "a wake-up after 0 events";
   auto sorted = o.cpus;
@@ -133,28 +215,39 @@ std::vector<int> choose_cpus(map_core const& m, perf_options const& options, err
   return cpus;
 }
 
-/// One CPU's buffer, not yet in the map.
-channel_source open_cpu(std::shared_ptr<owned_descriptor const> const& map, int cpu, perf_options const& options,
-                        error_code& ec) {
+/// One CPU's buffer, not yet in the map. `hint` says what an error may be about.
+channel_source open_cpu(std::shared_ptr<owned_descriptor const> const& map, places::place const& where,
+                        perf_options const& options, error_code& ec, std::string& hint) {
   channel_source source;
   auto attr = bpf_output();
   auto quiet_attr = attr;
-  if (options.wakeup_watermark != 0) {
+  // The kernel keeps the watermark with the buffer: no event could be quiet in it.
+  bool const has_quiet = options.wakeup_watermark == 0;
+  if (has_quiet) {
+    attr.wakeup_events = options.wakeup_events;
+  } else {
     attr.watermark = 1;
     attr.wakeup_watermark = options.wakeup_watermark;
-  } else {
-    attr.wakeup_events = options.wakeup_events;
   }
-  owned_descriptor loud{open_event(attr, cpu)};
-  owned_descriptor quiet{loud.get() >= 0 ? open_event(quiet_attr, cpu) : -1};
-  if (quiet.get() < 0) {
+  owned_descriptor loud{open_event(attr, where.second)};
+  owned_descriptor quiet{loud.get() >= 0 && has_quiet ? open_event(quiet_attr, where.second) : -1};
+  if (loud.get() < 0 || (has_quiet && quiet.get() < 0)) {
     ec = last_errno();
+    if (ec == from_libbpf(EPERM) || ec == from_libbpf(EACCES)) hint = explain_refusal(needed_for_perf_events());
     return source;
   }
-  auto const page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  auto const page = page_size();
   auto const size = options.page_count * page;
-  source.mapping = map_memory(loud.get(), page + size, PROT_READ | PROT_WRITE, 0);
-  if (!source.mapping || ioctl(quiet.get(), PERF_EVENT_IOC_SET_OUTPUT, loud.get()) != 0) {
+  source.mapping = map_event(loud.get(), page + size);
+  if (!source.mapping) {
+    ec = last_errno();
+    if (ec == from_libbpf(EPERM))
+      hint =
+          "without CAP_IPC_LOCK all perf buffers of a user share kernel.perf_event_mlock_kb for each CPU, and beyond "
+          "that RLIMIT_MEMLOCK: ask for a smaller page_count, or raise one of them";
+    return source;
+  }
+  if (has_quiet && ioctl(quiet.get(), PERF_EVENT_IOC_SET_OUTPUT, loud.get()) != 0) {
     ec = last_errno();
     return source;
   }
@@ -162,9 +255,9 @@ channel_source open_cpu(std::shared_ptr<owned_descriptor const> const& map, int 
   source.regions = perf_regions{&header->data_tail, &header->data_head,
                                 static_cast<std::byte const*>(source.mapping.get()) + page, size};
   source.control =
-      std::make_unique<perf_events>(map, cpu, loud.get(), std::move(quiet), attr.read_format == format_lost);
+      std::make_unique<perf_events>(map, where, loud.get(), std::move(quiet), attr.read_format == format_lost);
   source.descriptor = std::move(loud);
-  source.cpu = cpu;
+  source.cpu = where.second;
   return source;
 }
 
@@ -195,16 +288,15 @@ std::vector<channel_source> open_perf(map const& m, perf_options const& options,
   }
   auto const losses = find_losses(*core);
   for (int const cpu : cpus) {
-    auto source = open_cpu(map, cpu, options, ec);
+    std::string hint;
+    auto source = open_cpu(map, {info.id, cpu}, options, ec, hint);
     // One that went offline since it was listed is skipped, like those that were offline then.
     if (ec == from_libbpf(ENODEV) && options.cpus.empty()) {
       ec.clear();
       continue;
     }
     if (ec) {
-      bool const refused = ec == from_libbpf(EPERM) || ec == from_libbpf(EACCES);
-      report(ec, details, ec, "cannot open " + what + " for CPU " + std::to_string(cpu),
-             refused ? explain_refusal(needed_for_perf_events()) : std::string{});
+      report(ec, details, ec, "cannot open " + what + " for CPU " + std::to_string(cpu), std::move(hint));
       return sources;
     }
     source.name = core->name;
@@ -215,6 +307,7 @@ std::vector<channel_source> open_perf(map const& m, perf_options const& options,
     if (!sources.empty() && source.losses) source.losses->count = 0;
     sources.push_back(std::move(source));
   }
+  if (sources.empty()) report(ec, details, from_libbpf(ENODEV), what + ": no CPU that is online has perf events");
   return sources;
 }
 

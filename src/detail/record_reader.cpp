@@ -75,7 +75,9 @@ read_status record_reader::corrupt(std::uint64_t length, std::uint64_t available
 record_corruption record_reader::skip_corrupt() noexcept {
   advance_to(behind_corruption_);
   last_ = producer_ = consumer_;
-  head_.position = consumer_ - 1;  // the way may lead back to where a record was seen before
+  head_.position = consumer_ - 1;  // the way may lead back to where a record was seen before,
+  run_begin_ = consumer_;          // and to before the end of a run that is over, or never was
+  for (auto* const end : {&run_end_, &perf_run_end_}) position_ref{*end}.store(consumer_, std::memory_order_relaxed);
   consumer_word().store(consumer_, std::memory_order_release);
   published_ = consumer_;
   return std::exchange(corruption_, {});

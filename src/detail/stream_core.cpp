@@ -56,6 +56,9 @@ joining_channels stream_core::prepare(std::vector<channel_source>&& sources, std
       report(ec, details, from_libbpf(EEXIST), s.description() + " is in this stream already");
       return joining;
     }
+    // One counter serves all of a map: it is that of its first channel here.
+    auto const of_the_map = [&](auto const& c) { return s.map_id != 0 && c->source.map_id == s.map_id; };
+    if (s.losses && std::any_of(channels_.begin(), channels_.end(), of_the_map)) s.losses->count = 0;
     joining.channels.push_back(std::make_unique<channel>(std::move(s), type));
   }
   auto const all = channels_.size() + joining.channels.size();
@@ -114,7 +117,9 @@ void stream_core::join(joining_channels&& joining) noexcept {
     }
   }
   if (joining.over_all.get() >= 0) epoll_ = std::move(joining.over_all);
-  if (joining.bell) bell_ = std::move(joining.bell);
+  // What the one before was to look for is looked for by this one.
+  if (joining.bell && std::exchange(bell_, std::move(joining.bell)) != nullptr && bell_->ask())
+    await_grace_period(bell_);
   if (current_ == &none_) go_to(*channels_.front());
   rotate_at_ = channels_.size() > 1 ? records_ : never;
   // What fits the objects so far says nothing about these.
@@ -190,15 +195,20 @@ void stream_core::end_lease(bool ours) noexcept {
 }
 
 void stream_core::publish() noexcept {
+  if (forked()) return;  // perf buffers are not even mapped there
   for (auto* const c : active_) c->reader->publish();
 }
 
 void stream_core::publish_and_listen() noexcept {
   publish();
-  if (!forked()) static_cast<void>(listen());
+  if (forked() || closed()) return;
+  if (bell_) bell_->silence();
+  static_cast<void>(listen());
+  if (bell_) bell_->ring_if_behind();
 }
 
 bool stream_core::publish_from_elsewhere() noexcept {
+  if (forked()) return false;
   std::lock_guard const lock{channels_mutex_};
   if (waits_.load(std::memory_order_seq_cst)) return false;
   std::uint64_t ends = 0;

@@ -40,8 +40,8 @@ class doorbell {
   /// Counts who asks for `after_grace_period`; true for the first, who sees to it that it is called.
   bool ask() noexcept { return asked_.fetch_add(1, std::memory_order_relaxed) == 0; }
   /// Waits until every BPF program that runs now has ended, then rings if there is something in one of the buffers.
-  /// Once more, if it was asked for meanwhile. Blocks for some milliseconds.
-  void after_grace_period() noexcept;
+  /// True if it was asked for once more meanwhile, and so is to be called again. Blocks for some milliseconds.
+  bool after_grace_period() noexcept;
 
  private:
   struct watched {

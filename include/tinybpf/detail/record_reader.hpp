@@ -248,6 +248,9 @@ class record_reader {
     return is_ring_ ? bytes : std::min<std::uint64_t>(bytes, size_ - (consumer_ & mask_));
   }
 
+  // A header that fits is all that is asked for in a run: of a sample whose own length contradicts it, what the header
+  // covers is there, and that is enough.
+  //
   // Rings first: they are the fastest, and have the least to hide a test behind. For perf buffers run_end_ never is
   // ahead, and for rings perf_run_end_.
   template <std::uint32_t Size>

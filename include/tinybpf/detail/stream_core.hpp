@@ -301,8 +301,11 @@ class stream_core {
   virtual void arm_publisher() noexcept {}
   /// Nobody will any more, until the next `arm_publisher`.
   void publisher_is_off() noexcept;
-  /// Somebody will call the bell's `after_grace_period`, on a thread that may block.
-  virtual void await_grace_period(std::shared_ptr<doorbell> const& bell) noexcept { bell->after_grace_period(); }
+  /// Somebody will call the bell's `after_grace_period` as often as it wants, on a thread that may block.
+  virtual void await_grace_period(std::shared_ptr<doorbell> const& bell) noexcept {
+    while (bell->after_grace_period()) {
+    }
+  }
 
  private:
   template <class E>

@@ -113,11 +113,23 @@ class stream_impl final : public stream_core,
 
   void await_grace_period(std::shared_ptr<doorbell> const& bell) noexcept override {
     try {
-      auto const where = worker_of(asio::query(pause.get_executor(), asio::execution::context));
-      submit(*where, [bell] { bell->after_grace_period(); });
+      answer_later(worker_of(asio::query(pause.get_executor(), asio::execution::context)), bell);
     } catch (...) {  // no memory or no thread: late is better than never
       stream_core::await_grace_period(bell);
     }
+  }
+
+  // One grace period a job, so that bells which are asked all the time leave the worker to others, too.
+  static void answer_later(std::shared_ptr<worker> const& where, std::shared_ptr<doorbell> const& bell) {
+    submit(*where, [weak = std::weak_ptr{where}, bell] {
+      if (!bell->after_grace_period()) return;
+      try {
+        if (auto const again = weak.lock()) answer_later(again, bell);
+      } catch (...) {
+        while (bell->after_grace_period()) {
+        }
+      }
+    });
   }
 
   void start_publisher() noexcept {
@@ -186,7 +198,7 @@ class stream_operation {
         break;
     }
     bool const again = impl_->should_look_again();
-    if (self.cancelled() != asio::cancellation_type::none || impl_->cancelled() || impl_->closed())
+    if (self.cancelled() != asio::cancellation_type::none || impl_->cancelled() || impl_->closed() || impl_->forked())
       ec = asio::error::operation_aborted;
     else if (again)
       ec = {};

@@ -197,7 +197,7 @@ std::string complaint(perf_options const& o) {
 
 /// The CPUs to open; the map has a place for each.
 std::vector<int> choose_cpus(map_core const& m, perf_options const& options, error_code& ec, diagnostics& details) {
-  auto const cpus = options.cpus.empty() ? online_cpus() : options.cpus;
+  auto cpus = options.cpus.empty() ? online_cpus() : options.cpus;
   int const possible = libbpf_num_possible_cpus();
   for (int const cpu : cpus) {
     if (cpu < 0 || cpu >= possible)

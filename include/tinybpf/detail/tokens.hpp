@@ -15,8 +15,10 @@ namespace tinybpf::detail {
 
 namespace asio = boost::asio;
 
+// The second is for executors of the Networking TS.
 template <class T>
-inline constexpr bool is_executor = asio::execution::is_executor<T>::value || asio::is_executor<T>::value;
+inline constexpr bool is_executor =
+    asio::execution::is_executor<T>::value || asio::is_executor<T>::value;  // NOLINT(misc-redundant-expression)
 
 template <class T>
 inline constexpr bool is_context = std::is_convertible_v<T&, asio::execution_context&>;

@@ -232,7 +232,7 @@ BOOST_AUTO_TEST_CASE(all_sizes_arrive_whole_wherever_they_lie) {
     BOOST_TEST_REQUIRE(r->size() - size < 8);
     std::array<std::uint64_t, 2> head{};
     std::memcpy(head.data(), r->data(), sizeof head);
-    BOOST_TEST_REQUIRE(head[0] >> 32U == size);
+    BOOST_TEST_REQUIRE((head[0] >> 32U) == size);
     BOOST_TEST_REQUIRE(head[1] == serial);
     BOOST_TEST_REQUIRE(std::all_of(r->begin() + 16, r->begin() + size, [](std::byte b) { return b == std::byte{0}; }));
   }

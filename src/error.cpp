@@ -51,7 +51,7 @@ error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), tinyb
 
 bool diagnostics::empty() const noexcept {
   return message.empty() && hint.empty() && log.empty() && program.empty() && map.empty() && names.empty() &&
-         expected_size == 0 && actual_size == 0 && position == 0;
+         differences.empty() && layouts.empty() && expected_size == 0 && actual_size == 0 && position == 0;
 }
 
 std::string diagnostics::to_string() const {
@@ -62,6 +62,7 @@ std::string diagnostics::to_string() const {
     text += what;
   };
   append("; ", hint);
+  append("\n", layouts);
   append("\n", log);
   return text;
 }

@@ -211,11 +211,20 @@ tinybpf::map object::map(std::string_view name, error_code& ec, diagnostics& det
   return core != nullptr ? detail::handle_access::make_map({state_, core}) : tinybpf::map{};
 }
 
-void object::register_shape(type_shape shape, std::string_view btf_name, error_code& ec, diagnostics& details) {
+void object::register_shape(type_shape shape, std::string_view btf_name, field_names names, error_code& ec,
+                            diagnostics& details) {
   detail::begin(ec, details);
   if (!state_) return report(ec, details, errc::closed, "register_type on a closed object");
   if (!state_->usable(false, "register_type", ec, details)) return;
-  state_->types()->add(shape, btf_name, ec, details);
+  state_->types()->add(shape, btf_name, names, ec, details);
+}
+
+std::string object::name_of(std::type_info const& type) const {
+  return is_open() ? state_->types()->name_of(type) : std::string{};
+}
+
+std::optional<type_shape> object::lookup_type(std::string_view btf_name) const {
+  return is_open() ? state_->types()->shape_named(btf_name) : std::nullopt;
 }
 
 object load(std::filesystem::path const& file) {

@@ -1,28 +1,66 @@
 // What a C++ type looks like, so that it can be held against the BTF of an object.
 #pragma once
 
+#include <tinybpf/layout.hpp>
+
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 #include <typeinfo>
 
 namespace tinybpf {
 
-/// What the library knows about a C++ type at run time.
-struct type_shape {
-  std::type_info const* type;
-  std::size_t size;
-  std::size_t alignment;
+template <class E>
+struct event_traits;
+
+/// Which record sizes a type accepts.
+enum class size_rule : std::uint8_t {
+  exact,     ///< The record has exactly sizeof(E) bytes.
+  at_least,  ///< The record may be longer: a header with a tail, which `record<E>::trailing()` gives.
 };
+
+/// Whether the names of fields have to agree, too, where those of the C++ type are known.
+enum class field_names : std::uint8_t { check, ignore };
 
 /// A type that can stand for bytes shared with the kernel: trivially copyable, and no pointer or reference.
 template <class T>
 concept shared_with_kernel =
     std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_pointer_v<T> && !std::is_member_pointer_v<T>;
 
+/// How T looks in memory: the names, offsets, sizes and kinds of its members. With names for a struct that is described
+/// with BOOST_DESCRIBE_STRUCT, and without for another aggregate; one that has C arrays must be described, and does not
+/// compile otherwise. Of unions, and of types that specialise `opaque_layout`, only the size is known. Bit-fields
+/// cannot be described: they are left out, and what lies where the object has some must be nothing. Thread-safe.
+template <shared_with_kernel T>
+[[nodiscard]] type_layout const& layout_of() noexcept {
+  return detail::layout_of_any<T>();
+}
+
+/// What the library knows about a C++ type at run time.
+struct type_shape {
+  std::type_info const* type = nullptr;
+  std::size_t size = 0;
+  std::size_t alignment = 0;
+  size_rule rule = size_rule::exact;
+  type_layout const& (*layout)() noexcept = nullptr;
+};
+
+namespace detail {
+
+template <class E>
+constexpr size_rule size_rule_of() noexcept {
+  if constexpr (requires { event_traits<E>::size; })
+    return event_traits<E>::size;
+  else
+    return size_rule::exact;
+}
+
+}  // namespace detail
+
 /// The shape of T. Costs nothing.
 template <shared_with_kernel T>
-[[nodiscard]] type_shape shape_of() noexcept {
-  return {&typeid(T), sizeof(T), alignof(T)};
+[[nodiscard]] constexpr type_shape shape_of() noexcept {
+  return {&typeid(T), sizeof(T), alignof(T), detail::size_rule_of<T>(), &layout_of<T>};
 }
 
 }  // namespace tinybpf

@@ -64,8 +64,9 @@ struct btf_difference {
   };
 
   what kind = what::size;
-  std::string field;   ///< Its path, such as "filter.ports"; or its offset, where names are not known; empty for the type.
-  std::string cpp;     ///< What C++ has.
+  std::string
+      field;        ///< Its path, such as "filter.ports"; or its offset, where names are not known; empty for the type.
+  std::string cpp;  ///< What C++ has.
   std::string object;  ///< What the object has.
   std::size_t offset = 0;
 
@@ -76,15 +77,15 @@ struct btf_difference {
 struct diagnostics {
   diagnostics() = default;
 
-  std::string message;             ///< One sentence: what was asked for and what is wrong.
-  std::string hint;                ///< What would help, where the library knows.
-  std::string log;                 ///< Everything libbpf and the kernel's verifier said during the call.
-  std::string program;             ///< The program concerned.
-  std::string map;                 ///< The map concerned.
-  std::size_t expected_size = 0;   ///< Bytes that the type or map asks for.
-  std::size_t actual_size = 0;     ///< Bytes that were there.
-  std::uint64_t position = 0;      ///< The record's position in its stream, in bytes since the ring was made.
-  std::vector<std::string> names;  ///< The names that do exist.
+  std::string message;                      ///< One sentence: what was asked for and what is wrong.
+  std::string hint;                         ///< What would help, where the library knows.
+  std::string log;                          ///< Everything libbpf and the kernel's verifier said during the call.
+  std::string program;                      ///< The program concerned.
+  std::string map;                          ///< The map concerned.
+  std::size_t expected_size = 0;            ///< Bytes that the type or map asks for.
+  std::size_t actual_size = 0;              ///< Bytes that were there.
+  std::uint64_t position = 0;               ///< The record's position in its stream, in bytes since the ring was made.
+  std::vector<std::string> names;           ///< The names that do exist.
   std::vector<btf_difference> differences;  ///< Of a C++ type and BTF: all of them.
   std::string layouts;                      ///< Both side by side, for people.
 

@@ -119,9 +119,9 @@ std::span<field_layout const> described_fields() noexcept {
   using members =
       boost::describe::describe_members<T, boost::describe::mod_any_access | boost::describe::mod_inherited>;
   static auto const fields = []<class... D>(boost::mp11::mp_list<D...>) {
-    return std::array<field_layout, sizeof...(D)>{field_layout{
-        D::name, offset_in<T>(sample<T>.value.*D::pointer),
-        &layout_of_any<std::remove_cvref_t<decltype(sample<T>.value.*D::pointer)>>()}...};
+    return std::array<field_layout, sizeof...(D)>{
+        field_layout{D::name, offset_in<T>(sample<T>.value.*D::pointer),
+                     &layout_of_any<std::remove_cvref_t<decltype(sample<T>.value.*D::pointer)>>()}...};
   }(boost::mp11::mp_rename<members, boost::mp11::mp_list>{});
   return fields;
 }

@@ -9,8 +9,11 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <typeinfo>
 #include <vector>
 
 namespace tinybpf {
@@ -98,31 +101,54 @@ class object {
   /// @overload
   tinybpf::map map(std::string_view name, error_code& ec, diagnostics& details) const;
 
-  /// Says that T is the object's struct, union or typedef `btf_name`, and checks their sizes. From then on streams and
-  /// maps of this object know T. Registering the same pair again does nothing. Errors: `errc::closed`, `errc::no_btf`,
-  /// `errc::not_found` with near names, `errc::type_mismatch` with both sizes, `errc::type_conflict` if T has another
-  /// name already.
+  /// Says that T is the object's struct, union or typedef `btf_name`, and holds the two against each other: the size,
+  /// and every field's place, size, kind, signedness, number of elements, and name if that of T is known. From then on
+  /// streams and maps of this object know T. Registering the same pair again does nothing. Errors: `errc::closed`,
+  /// `errc::no_btf`, `errc::not_found` with near names, `errc::type_mismatch` with all differences and both layouts,
+  /// `errc::type_conflict` if T has another name already.
   template <shared_with_kernel T>
-  void register_type(std::string_view btf_name) {
+  void register_type(std::string_view btf_name, field_names names = field_names::check) {
     detail::or_throw(
-        [&](error_code& ec, diagnostics& details) { register_shape(shape_of<T>(), btf_name, ec, details); });
+        [&](error_code& ec, diagnostics& details) { register_shape(shape_of<T>(), btf_name, names, ec, details); });
   }
   /// @overload
   template <shared_with_kernel T>
   void register_type(std::string_view btf_name, error_code& ec) {
     diagnostics details;
-    register_shape(shape_of<T>(), btf_name, ec, details);
+    register_shape(shape_of<T>(), btf_name, field_names::check, ec, details);
   }
   /// @overload
   template <shared_with_kernel T>
   void register_type(std::string_view btf_name, error_code& ec, diagnostics& details) {
-    register_shape(shape_of<T>(), btf_name, ec, details);
+    register_shape(shape_of<T>(), btf_name, field_names::check, ec, details);
   }
+  /// @overload
+  template <shared_with_kernel T>
+  void register_type(std::string_view btf_name, field_names names, error_code& ec) {
+    diagnostics details;
+    register_shape(shape_of<T>(), btf_name, names, ec, details);
+  }
+  /// @overload
+  template <shared_with_kernel T>
+  void register_type(std::string_view btf_name, field_names names, error_code& ec, diagnostics& details) {
+    register_shape(shape_of<T>(), btf_name, names, ec, details);
+  }
+
+  /// The object's name of a type that was registered, or that a stream has found to fit; empty if T is not known, or
+  /// the object is closed.
+  template <shared_with_kernel T>
+  [[nodiscard]] std::string lookup_btf_name() const {
+    return name_of(typeid(T));
+  }
+  /// The C++ type that stands for the object's type of that name; nothing if none does, or the object is closed.
+  [[nodiscard]] std::optional<type_shape> lookup_type(std::string_view btf_name) const;
 
  private:
   friend struct detail::handle_access;
   explicit object(std::shared_ptr<detail::object_state> state) noexcept;
-  void register_shape(type_shape shape, std::string_view btf_name, error_code& ec, diagnostics& details);
+  void register_shape(type_shape shape, std::string_view btf_name, field_names names, error_code& ec,
+                      diagnostics& details);
+  [[nodiscard]] std::string name_of(std::type_info const& type) const;
 
   std::shared_ptr<detail::object_state> state_;
 };

@@ -206,7 +206,7 @@ class basic_user_ring_buffer {
  private:
   template <class T>
   static type_shape const* shape() noexcept {
-    static constexpr type_shape of_t{&typeid(T), sizeof(T), alignof(T)};
+    static constexpr type_shape of_t = shape_of<T>();
     return &of_t;
   }
 

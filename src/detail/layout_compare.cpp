@@ -175,12 +175,14 @@ std::string side_by_side(std::string const& cpp_name, layout_rows const& cpp, st
   std::size_t j = 0;
   bool told = false;
   while (i < mine.size() || j < theirs.size()) {
-    auto const here = std::min(i < mine.size() ? mine[i].first : theirs[j].first, j < theirs.size() ? theirs[j].first : mine[i].first);
+    auto const here = std::min(i < mine.size() ? mine[i].first : theirs[j].first,
+                               j < theirs.size() ? theirs[j].first : mine[i].first);
     bool const left = i < mine.size() && mine[i].first == here;
     bool const right = j < theirs.size() && theirs[j].first == here;
     bool const mark = !told && marked && here >= *marked;
     told = told || mark;
-    auto line = (mark ? "  -> " : "     ") + padded(left ? mine[i].second : "", width + 3) + (right ? theirs[j].second : "");
+    auto line =
+        (mark ? "  -> " : "     ") + padded(left ? mine[i].second : "", width + 3) + (right ? theirs[j].second : "");
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
     i += left ? 1 : 0;
@@ -200,7 +202,8 @@ std::string advice(layout_rows const& cpp, layout_rows const& object, std::vecto
     return std::find_if(l.rows.begin(), l.rows.end(), [&](auto const& r) { return !path.empty() && r.path == path; });
   };
   if (std::any_of(object.rows.begin(), object.rows.end(), [](auto const& r) { return r.kind == row_kind::flexible; }))
-    return "the object's type ends in a flexible array: leave it out in C++, and say size_rule::at_least in event_traits";
+    return "the object's type ends in a flexible array: leave it out in C++, and say size_rule::at_least in "
+           "event_traits";
   // Two fields that changed places.
   for (auto const& a : differences)
     for (auto const& b : differences) {
@@ -215,11 +218,13 @@ std::string advice(layout_rows const& cpp, layout_rows const& object, std::vecto
     auto const c = row_at(cpp, d->field);
     bool const long_against_four = d->cpp.starts_with("s64") || d->cpp.starts_with("u64");
     if (long_against_four && (d->object.starts_with("u32") || d->object.starts_with("s32")))
-      return "'" + d->field + "' is 8 bytes wide in C++, as long is: use std::uint32_t or std::int32_t for __u32 and __s32";
+      return "'" + d->field +
+             "' is 8 bytes wide in C++, as long is: use std::uint32_t or std::int32_t for __u32 and __s32";
     static_cast<void>(c);
   }
   if (auto const d = of(what::signedness); d != differences.end())
-    return "'" + d->field + "' is " + (d->cpp.starts_with('s') ? "signed in C++ and unsigned" : "unsigned in C++ and signed") +
+    return "'" + d->field + "' is " +
+           (d->cpp.starts_with('s') ? "signed in C++ and unsigned" : "unsigned in C++ and signed") +
            " in the object: std::uint32_t is __u32, std::int32_t is __s32";
   if (auto const d = of(what::missing); d != differences.end())
     return "the C++ type lacks '" + d->field + "' (" + d->object + "): add it, also if it is there for padding alone";

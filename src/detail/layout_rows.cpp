@@ -37,11 +37,14 @@ std::string array_suffix(std::vector<std::size_t> const& counts) {
   return text;
 }
 
-std::string integer_name(bool is_signed, std::size_t size) { return (is_signed ? "s" : "u") + std::to_string(8 * size); }
+std::string integer_name(bool is_signed, std::size_t size) {
+  return (is_signed ? "s" : "u") + std::to_string(8 * size);
+}
 
 void add(layout_rows& to, place const& p, row_kind kind, std::string type, std::size_t size, bool is_signed = false) {
   for (auto const n : p.counts) size *= n;
-  to.rows.push_back({p.path, std::move(type) + array_suffix(p.counts), p.offset, size, kind, is_signed, p.counts, p.steps});
+  to.rows.push_back(
+      {p.path, std::move(type) + array_suffix(p.counts), p.offset, size, kind, is_signed, p.counts, p.steps});
 }
 
 void walk(layout_rows& to, type_layout const& t, place const& p) {

@@ -1,5 +1,6 @@
 #include "type_registry.hpp"
 
+#include "layout_compare.hpp"
 #include "log_capture.hpp"
 #include "report.hpp"
 
@@ -41,6 +42,11 @@ __s32 find_by_name(btf const* types, std::string_view wanted) {
   return -ENOENT;
 }
 
+std::string in_words(btf_difference const& d) {
+  auto const field = d.field.empty() ? std::string{"the size"} : "'" + d.field + "'";
+  return field + " is " + d.cpp + " in C++ and " + d.object + " in the object";
+}
+
 }  // namespace
 
 type_registry::entry const* type_registry::find(type_shape const& shape) const {
@@ -49,12 +55,27 @@ type_registry::entry const* type_registry::find(type_shape const& shape) const {
   return found != entries_.end() ? &*found : nullptr;
 }
 
-void type_registry::add(type_shape const& shape, std::string_view btf_name, error_code& ec, diagnostics& details) {
+void type_registry::add(type_shape const& shape, std::string_view btf_name, field_names names, error_code& ec,
+                        diagnostics& details) {
   std::lock_guard const lock{mutex_};
-  add_locked(shape, btf_name, ec, details);
+  add_locked(shape, btf_name, names, ec, details);
 }
 
-void type_registry::add_locked(type_shape const& shape, std::string_view btf_name, error_code& ec,
+std::string type_registry::name_of(std::type_info const& type) const {
+  std::lock_guard const lock{mutex_};
+  auto const found =
+      std::find_if(entries_.begin(), entries_.end(), [&](entry const& e) { return *e.shape.type == type; });
+  return found != entries_.end() ? found->btf_name : std::string{};
+}
+
+std::optional<type_shape> type_registry::shape_named(std::string_view btf_name) const {
+  std::lock_guard const lock{mutex_};
+  auto const found =
+      std::find_if(entries_.begin(), entries_.end(), [&](entry const& e) { return e.btf_name == btf_name; });
+  return found != entries_.end() ? std::optional{found->shape} : std::nullopt;
+}
+
+void type_registry::add_locked(type_shape const& shape, std::string_view btf_name, field_names names, error_code& ec,
                                diagnostics& details) {
   auto const cpp_name = boost::core::demangle(shape.type->name());
   auto const c_name = "'" + std::string{btf_name} + "'";
@@ -70,27 +91,48 @@ void type_registry::add_locked(type_shape const& shape, std::string_view btf_nam
   auto const id = find_by_name(types(), btf_name);
   if (id < 0) {
     details.names = names_of(types());
-    return report(ec, details, errc::not_found, source_ + " has no type " + c_name,
-                  near_names(btf_name, details.names) +
-                      "; a struct used only inside functions is dropped from BTF unless a global variable anchors it");
+    return report(
+        ec, details, errc::not_found, source_ + " has no type " + c_name,
+        near_names(btf_name, details.names) +
+            "; a struct used only inside functions is dropped from BTF unless a global variable anchors it: `struct " +
+            std::string{btf_name} + " " + std::string{btf_name} + "_anchor;`");
   }
-  auto const size = btf__resolve_size(types(), static_cast<__u32>(id));
-  auto const actual = size < 0 ? std::size_t{0} : static_cast<std::size_t>(size);
-  if (actual != shape.size) {
-    details.expected_size = shape.size;
-    details.actual_size = actual;
-    return report(ec, details, errc::type_mismatch,
-                  cpp_name + " has " + std::to_string(shape.size) + " bytes, and " + c_name + " in " + source_ +
-                      " has " + std::to_string(actual));
-  }
+  if (!fits(shape, cpp_name, static_cast<std::uint32_t>(id), std::string{btf_name}, names, ec, details)) return;
   entries_.push_back({shape, std::string{btf_name}});
+}
+
+bool type_registry::fits(type_shape const& shape, std::string const& cpp_name, std::uint32_t id,
+                         std::string const& btf_name, field_names names, error_code& ec, diagnostics& details) const {
+  std::string why;
+  auto const object = rows_of(types(), id, why);
+  if (!object) {
+    report(ec, details, errc::type_mismatch,
+           "'" + btf_name + "' in " + source_ + " " + why + ", so " + cpp_name + " cannot be held against it");
+    return false;
+  }
+  auto const cpp = rows_of(shape.layout());
+  compare_options options;
+  options.names = names == field_names::check;
+  options.may_grow = shape.rule == size_rule::at_least;
+  auto differences = compare(cpp, *object, options);
+  if (differences.empty()) return true;
+  details.expected_size = shape.size;
+  details.actual_size = object->size;
+  details.layouts = side_by_side(cpp_name, cpp, btf_name, *object, differences);
+  auto const& first = differences.front();
+  report(ec, details, errc::type_mismatch,
+         cpp_name + " differs from '" + btf_name + "' in " + source_ + ": " + in_words(first) +
+             (differences.size() > 1 ? ", and " + std::to_string(differences.size() - 1) + " more" : std::string{}),
+         advice(cpp, *object, differences));
+  details.differences = std::move(differences);
+  return false;
 }
 
 void type_registry::check(type_shape const& shape, error_code& ec, diagnostics& details) {
   std::lock_guard const lock{mutex_};
   if (find(shape) != nullptr || types() == nullptr) return;
   auto const name = unqualified_name(*shape.type);
-  if (!name.empty() && find_by_name(types(), name) > 0) add_locked(shape, name, ec, details);
+  if (!name.empty() && find_by_name(types(), name) > 0) add_locked(shape, name, field_names::check, ec, details);
 }
 
 void type_registry::keep_types(bool wanted) noexcept {

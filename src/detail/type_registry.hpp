@@ -6,8 +6,10 @@
 
 #include <bpf/btf.h>
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,7 +23,11 @@ class type_registry {
   type_registry(btf* types, std::string source) : borrowed_{types}, source_{std::move(source)} {}
 
   /// Checks the pair and remembers it.
-  void add(type_shape const& shape, std::string_view btf_name, error_code& ec, diagnostics& details);
+  void add(type_shape const& shape, std::string_view btf_name, field_names names, error_code& ec, diagnostics& details);
+
+  /// What was registered: the BTF name of a C++ type, empty if it was not; and the C++ type of a BTF name.
+  std::string name_of(std::type_info const& type) const;
+  std::optional<type_shape> shape_named(std::string_view btf_name) const;
 
   /// Checks a type that a stream is about to be read as: against its registration, or else against the object's type of
   /// the same unqualified name. A type that the object does not know by name is held to each record's size alone.
@@ -37,14 +43,17 @@ class type_registry {
   };
 
   entry const* find(type_shape const& shape) const;
-  void add_locked(type_shape const& shape, std::string_view btf_name, error_code& ec, diagnostics& details);
+  void add_locked(type_shape const& shape, std::string_view btf_name, field_names names, error_code& ec,
+                  diagnostics& details);
+  bool fits(type_shape const& shape, std::string const& cpp_name, std::uint32_t id, std::string const& btf_name,
+            field_names names, error_code& ec, diagnostics& details) const;
   btf const* types() const noexcept { return owned_ ? owned_.get() : borrowed_; }
 
   struct free_btf {
     void operator()(btf* b) const noexcept { btf__free(b); }
   };
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   btf* borrowed_;
   std::unique_ptr<btf, free_btf> owned_;
   std::string source_;

@@ -430,7 +430,7 @@ template <class... Ts>
 std::span<type_shape const> shapes_of() {
   static type_shape const shapes[] = {[]<class E>(std::type_identity<E>) {
     if constexpr (std::is_void_v<E>) {
-      return type_shape{&typeid(void), 0, 0};
+      return type_shape{&typeid(void)};
     } else {
       return shape_of<E>();
     }

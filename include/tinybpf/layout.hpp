@@ -9,6 +9,7 @@
 #include <boost/pfr/core.hpp>
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -113,15 +114,20 @@ std::size_t offset_in(M const& member) noexcept {
                                   reinterpret_cast<std::byte const*>(&sample<T>.value));
 }
 
+/// A pointer to a member is its offset, in every ABI that Linux has. A reference to a packed member could not be had.
+template <class T, class Class, class M>
+field_layout described_field(char const* name, M Class::*pointer) noexcept {
+  M T::*const member = pointer;  // of a base, perhaps
+  return {name, static_cast<std::size_t>(std::bit_cast<std::ptrdiff_t>(member)), &layout_of_any<std::remove_cv_t<M>>()};
+}
+
 /// What Boost.Describe knows: names, too.
 template <class T>
 std::span<field_layout const> described_fields() noexcept {
   using members =
       boost::describe::describe_members<T, boost::describe::mod_any_access | boost::describe::mod_inherited>;
   static auto const fields = []<class... D>(boost::mp11::mp_list<D...>) {
-    return std::array<field_layout, sizeof...(D)>{
-        field_layout{D::name, offset_in<T>(sample<T>.value.*D::pointer),
-                     &layout_of_any<std::remove_cvref_t<decltype(sample<T>.value.*D::pointer)>>()}...};
+    return std::array<field_layout, sizeof...(D)>{described_field<T>(D::name, D::pointer)...};
   }(boost::mp11::mp_rename<members, boost::mp11::mp_list>{});
   return fields;
 }

@@ -1,8 +1,8 @@
 #include "layout_compare.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
-#include <map>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -12,11 +12,9 @@ namespace {
 
 using what = btf_difference::what;
 
-std::string at(std::size_t offset) { return "offset " + std::to_string(offset); }
+std::string in_bytes(std::size_t size) { return std::to_string(size) + (size == 1 ? " byte" : " bytes"); }
 
-std::string called(layout_row const& r) { return r.path.empty() ? at(r.offset) : r.path; }
-
-std::string described(layout_row const& r) { return r.type + " at " + std::to_string(r.offset); }
+std::string described(layout_row const& r) { return r.type + " at " + std::to_string(r.offset) + r.spacing(); }
 
 bool is_number(row_kind k) { return k == row_kind::integer || k == row_kind::enumeration; }
 
@@ -37,31 +35,54 @@ bool signs_matter(layout_row const& cpp, layout_row const& object) {
   return is_number(cpp.kind) && object.kind == row_kind::integer;
 }
 
-std::size_t elements(layout_row const& r) {
-  std::size_t n = 1;
-  for (auto const c : r.counts) n *= c;
-  return n;
+/// Whether the elements that both have the same number of lie equally far apart.
+bool equally_spaced(layout_row const& a, layout_row const& b) {
+  for (std::size_t i = 0; i < a.counts.size(); ++i)
+    if (a.counts[i] > 1 && a.steps[i] != b.steps[i]) return false;
+  return true;
+}
+
+bool overlap(layout_row const& a, layout_row const& b) {
+  // In an array of structs, the fields of one element lie between those of the others.
+  bool const together = a.counts == b.counts && a.steps == b.steps;
+  auto const a_size = together ? a.size : a.span();
+  auto const b_size = together ? b.size : b.span();
+  return a.offset < b.offset + b_size && b.offset < a.offset + a_size;
 }
 
 class comparison {
  public:
   comparison(layout_rows const& cpp, layout_rows const& object, compare_options options)
-      : cpp_{cpp}, object_{object}, options_{options}, by_name_{options.names && cpp.named} {}
+      : cpp_{cpp}, object_{object}, options_{options} {}
 
   std::vector<btf_difference> run() {
-    if (cpp_.size != object_.size)
-      note({what::size, {}, std::to_string(cpp_.size) + " bytes", std::to_string(object_.size) + " bytes", 0});
-    std::vector<layout_row const*> mine;
-    std::vector<layout_row const*> theirs;
+    if (cpp_.size != object_.size) note({what::size, {}, in_bytes(cpp_.size), in_bytes(object_.size), 0});
+    list mine;
+    list theirs;
     for (auto const& r : cpp_.rows) mine.push_back(&r);
     for (auto const& r : object_.rows)
-      if (r.kind != row_kind::bits && !(r.kind == row_kind::flexible && options_.may_grow)) theirs.push_back(&r);
+      if (!(r.kind == row_kind::flexible && options_.may_grow)) theirs.push_back(&r);
     take_opaque(mine, theirs);
-    if (by_name_) pair(mine, theirs, [](auto const& a, auto const& b) { return a.path == b.path; });
+    if (cpp_.structure != object_.structure && !mine.empty()) {
+      note({what::kind, {}, in_words(cpp_), in_words(object_), 0});
+      return std::move(found_);
+    }
+    list bits;
+    std::erase_if(theirs, [&](auto const* o) {
+      if (o->kind == row_kind::bits) bits.push_back(o);
+      return o->kind == row_kind::bits;
+    });
+    pair(mine, theirs, [this](auto const& a, auto const& b) { return checks_name(a, b) && a.path == b.path; });
     pair(mine, theirs, [](auto const& a, auto const& b) { return a.offset == b.offset; });
-    for (auto const* const r : mine) note({what::extra, called(*r), described(*r), "nothing", r->offset});
-    for (auto const* const r : theirs) note({what::missing, called(*r), "nothing", described(*r), r->offset});
-    check_bits();
+    for (auto const* const r : mine) {
+      // Bit-fields have no place in C++ that could be told: there must be nothing else.
+      auto const bit = std::find_if(bits.begin(), bits.end(), [r](auto const* b) { return overlap(*r, *b); });
+      if (bit != bits.end())
+        note({what::kind, called(*r, **bit), described(*r), described(**bit) + " ('" + (*bit)->path + "')", r->offset});
+      else
+        note({what::extra, called(*r, *r), described(*r), "nothing", r->offset});
+    }
+    for (auto const* const r : theirs) note({what::missing, called(*r, *r), "nothing", described(*r), r->offset});
     std::stable_sort(found_.begin(), found_.end(), [](auto const& a, auto const& b) {
       return std::pair{!a.field.empty(), a.offset} < std::pair{!b.field.empty(), b.offset};
     });
@@ -73,14 +94,34 @@ class comparison {
 
   void note(btf_difference d) { found_.push_back(std::move(d)); }
 
-  // What is looked into no further covers all that the other side has there.
+  static std::string in_words(layout_rows const& l) {
+    return l.structure ? "a struct" : l.rows.empty() ? "nothing" : l.rows.front().type;
+  }
+
+  // Either side may know the name; a type that is no struct needs none.
+  std::string called(layout_row const& c, layout_row const& o) const {
+    if (!cpp_.structure && c.path.empty()) return {};
+    if (c.named && !c.path.empty()) return c.path;
+    if (o.named && !o.path.empty()) return o.path;
+    return "offset " + std::to_string(c.offset);
+  }
+
+  // A nameless member of the object's, such as a union, has to be called something in C++.
+  bool checks_name(layout_row const& c, layout_row const& o) const { return options_.names && c.named && o.named; }
+
+  // What is looked into no further covers all that the other side has there. But another union or array in its place
+  // has a size that can be compared.
   void take_opaque(list& mine, list& theirs) {
     std::erase_if(mine, [&](layout_row const* c) {
       if (c->kind != row_kind::opaque) return false;
-      auto const inside = [c](layout_row const* o) {
-        return o->offset >= c->offset && o->offset + o->size <= c->offset + c->size;
-      };
-      return std::erase_if(theirs, inside) != 0;
+      list inside;
+      for (auto const* const o : theirs) {
+        if (o->kind != row_kind::bits && checks_name(*c, *o) && o->path == c->path) return false;
+        if (o->offset >= c->offset && o->offset + o->span() <= c->offset + c->span()) inside.push_back(o);
+      }
+      if (inside.empty() || (inside.size() == 1 && inside.front()->kind == row_kind::union_)) return false;
+      std::erase_if(theirs, [&](auto const* o) { return std::find(inside.begin(), inside.end(), o) != inside.end(); });
+      return true;
     });
   }
 
@@ -95,36 +136,29 @@ class comparison {
     });
   }
 
-  // One difference a field: the one that explains the others.
   void check(layout_row const& c, layout_row const& o) {
     auto const differs = [&](what w) {
-      note({w, called(by_name_ || !cpp_.named ? c : c), described(c), described(o), std::min(c.offset, o.offset)});
+      note({w, called(c, o), described(c), described(o), std::min(c.offset, o.offset)});
     };
-    if (!same_kind(c, o)) return differs(what::kind);
-    if (c.kind != row_kind::opaque && c.counts.size() != o.counts.size()) return differs(what::kind);
-    if (c.kind != row_kind::opaque && c.counts != o.counts) return differs(what::count);
-    if (c.size != o.size || (c.kind != row_kind::opaque && elements(c) > 1 && c.steps != o.steps))
-      return differs(what::size);
-    if (signs_matter(c, o) && c.is_signed != o.is_signed) return differs(what::signedness);
-    if (c.offset != o.offset) return differs(what::offset);
-    if (by_name_ && c.path != o.path)
-      note({what::name, c.path, c.path, o.path.empty() ? "a field without a name" : o.path, c.offset});
-  }
-
-  // Bit-fields have no place in C++ that could be told: there must be nothing else.
-  void check_bits() {
-    for (auto const& o : object_.rows) {
-      if (o.kind != row_kind::bits) continue;
-      for (auto const& c : cpp_.rows)
-        if (c.kind != row_kind::opaque && c.offset < o.offset + o.size && o.offset < c.offset + c.size)
-          note({what::kind, called(c), described(c), described(o) + " ('" + o.path + "')", c.offset});
+    bool const whole = !cpp_.structure && c.path.empty();  // its size was compared
+    if (c.kind == row_kind::opaque) {
+      if (c.span() != o.span() && !whole) differs(what::size);
+    } else if (!same_kind(c, o) || c.counts.size() != o.counts.size()) {
+      differs(what::kind);
+    } else {
+      bool const same_count = c.counts == o.counts;
+      if (!same_count) differs(what::count);
+      bool const told = whole && same_count && cpp_.size != object_.size;
+      if (!told && (c.size != o.size || (same_count && !equally_spaced(c, o)))) differs(what::size);
+      if (signs_matter(c, o) && c.is_signed != o.is_signed) differs(what::signedness);
     }
+    if (c.offset != o.offset) differs(what::offset);
+    if (checks_name(c, o) && c.path != o.path) note({what::name, c.path, c.path, o.path, c.offset});
   }
 
   layout_rows const& cpp_;
   layout_rows const& object_;
   compare_options options_;
-  bool by_name_;
   std::vector<btf_difference> found_;
 };
 
@@ -143,11 +177,11 @@ std::vector<std::pair<std::size_t, std::string>> lines_of(layout_rows const& l) 
     lines.emplace_back(offset, number + "  " + text);
   };
   for (auto const& r : l.rows) {
-    if (r.offset > end && r.steps.empty()) line(end, "(" + std::to_string(r.offset - end) + " bytes of padding)");
-    line(r.offset, r.type + (r.path.empty() ? "" : " " + r.path));
-    end = std::max(end, r.offset + r.size);
+    if (r.offset > end) line(end, "(" + in_bytes(r.offset - end) + " of padding)");
+    line(r.offset, r.type + (r.path.empty() ? "" : " " + r.path) + r.spacing());
+    end = std::max(end, r.offset + r.span());
   }
-  if (l.size > end) line(end, "(" + std::to_string(l.size - end) + " bytes of padding)");
+  if (l.size > end) line(end, "(" + in_bytes(l.size - end) + " of padding)");
   line(l.size, "end");
   return lines;
 }
@@ -161,7 +195,8 @@ std::vector<btf_difference> compare(layout_rows const& cpp, layout_rows const& o
 std::string side_by_side(std::string const& cpp_name, layout_rows const& cpp, std::string const& object_name,
                          layout_rows const& object, std::vector<btf_difference> const& differences) {
   // The whole type's size says least of where it began to differ.
-  auto first = std::find_if(differences.begin(), differences.end(), [](auto const& d) { return !d.field.empty(); });
+  auto const first = std::find_if(differences.begin(), differences.end(),
+                                  [](auto const& d) { return !d.field.empty() || d.kind != what::size; });
   auto const marked = first != differences.end() ? std::optional{first->offset}
                       : differences.empty()      ? std::nullopt
                                                  : std::optional{std::min(cpp.size, object.size)};
@@ -192,46 +227,85 @@ std::string side_by_side(std::string const& cpp_name, layout_rows const& cpp, st
   return text;
 }
 
-std::string advice(layout_rows const& cpp, layout_rows const& object, std::vector<btf_difference> const& differences) {
-  if (differences.empty()) return {};
-  auto const of = [&](what w) {
-    return std::find_if(differences.begin(), differences.end(),
-                        [w](auto const& d) { return d.kind == w && !d.field.empty(); });
-  };
-  auto const row_at = [](layout_rows const& l, std::string const& path) {
-    return std::find_if(l.rows.begin(), l.rows.end(), [&](auto const& r) { return !path.empty() && r.path == path; });
-  };
-  if (std::any_of(object.rows.begin(), object.rows.end(), [](auto const& r) { return r.kind == row_kind::flexible; }))
-    return "the object's type ends in a flexible array: leave it out in C++, and say size_rule::at_least in "
-           "event_traits";
-  // Two fields that changed places.
-  for (auto const& a : differences)
-    for (auto const& b : differences) {
-      if (a.kind != what::offset || b.kind != what::offset || &a >= &b) continue;
-      auto const ca = row_at(cpp, a.field), cb = row_at(cpp, b.field);
-      auto const oa = row_at(object, a.field), ob = row_at(object, b.field);
-      if (ca == cpp.rows.end() || cb == cpp.rows.end() || oa == object.rows.end() || ob == object.rows.end()) continue;
-      if (ca->offset == ob->offset && cb->offset == oa->offset)
-        return "the fields '" + a.field + "' and '" + b.field + "' have changed places";
-    }
-  if (auto const d = of(what::size); d != differences.end()) {
-    auto const c = row_at(cpp, d->field);
-    bool const long_against_four = d->cpp.starts_with("s64") || d->cpp.starts_with("u64");
-    if (long_against_four && (d->object.starts_with("u32") || d->object.starts_with("s32")))
-      return "'" + d->field +
-             "' is 8 bytes wide in C++, as long is: use std::uint32_t or std::int32_t for __u32 and __s32";
-    static_cast<void>(c);
+namespace {
+
+/// "u32" of "u32[4] at 8" -> "std::uint32_t"; what is no such word stays as it is.
+std::string fixed_width(std::string_view word) {
+  word = word.substr(0, word.find_first_of(" [,"));
+  constexpr std::array<std::string_view, 4> widths{"8", "16", "32", "64"};
+  if (word == "pointer") return "std::uint64_t";
+  if (word.empty() || std::find(widths.begin(), widths.end(), word.substr(1)) == widths.end()) return std::string{word};
+  return (word.front() == 's' ? "std::int" : "std::uint") + std::string{word.substr(1)} + "_t";
+}
+
+layout_row const* row_called(layout_rows const& l, std::string const& path) {
+  auto const found = std::find_if(l.rows.begin(), l.rows.end(), [&](auto const& r) { return r.path == path; });
+  return found != l.rows.end() ? &*found : nullptr;
+}
+
+/// The other one, if this field has changed places with one.
+std::string swapped_with(layout_rows const& cpp, layout_rows const& object, btf_difference const& a,
+                         std::vector<btf_difference> const& differences) {
+  auto const* const ca = row_called(cpp, a.field);
+  auto const* const oa = row_called(object, a.field);
+  if (ca == nullptr || oa == nullptr) return {};
+  for (auto const& b : differences) {
+    if (b.kind != what::offset || b.field == a.field) continue;
+    auto const* const cb = row_called(cpp, b.field);
+    auto const* const ob = row_called(object, b.field);
+    if (cb != nullptr && ob != nullptr && ca->offset == ob->offset && cb->offset == oa->offset) return b.field;
   }
-  if (auto const d = of(what::signedness); d != differences.end())
-    return "'" + d->field + "' is " +
-           (d->cpp.starts_with('s') ? "signed in C++ and unsigned" : "unsigned in C++ and signed") +
-           " in the object: std::uint32_t is __u32, std::int32_t is __s32";
-  if (auto const d = of(what::missing); d != differences.end())
-    return "the C++ type lacks '" + d->field + "' (" + d->object + "): add it, also if it is there for padding alone";
-  if (auto const d = of(what::extra); d != differences.end())
-    return "the object's type has no '" + d->field + "': remove it, or compile the BPF program anew";
-  if (differences.front().field.empty() && differences.size() == 1)
-    return "all fields agree, so it is padding at the end: alignment or packing differs";
+  return {};
+}
+
+std::string advice_for_scalar(btf_difference const& d) {
+  auto const cpp = fixed_width(d.cpp);
+  auto const object = fixed_width(d.object);
+  constexpr std::array<std::string_view, 5> others{"bool", "char", "float", "double", "std::"};
+  auto const is_scalar = [&](std::string const& type) {
+    return std::any_of(others.begin(), others.end(), [&](auto start) { return type.starts_with(start); });
+  };
+  if (cpp == object || !is_scalar(cpp) || !is_scalar(object)) return {};
+  bool const as_long_is = cpp.ends_with("int64_t") && object.ends_with("int32_t");
+  return "'" + d.field + "' is " + cpp + " in C++" + (as_long_is ? ", as long is" : "") + ": make it " + object;
+}
+
+}  // namespace
+
+std::string advice(layout_rows const& cpp, layout_rows const& object, std::vector<btf_difference> const& differences) {
+  // Of the first difference that there is something to say about: those behind it may be its consequences.
+  for (auto const& d : differences) {
+    if (d.field.empty()) continue;
+    std::string text;
+    switch (d.kind) {
+      case what::size:
+      case what::signedness:
+      case what::kind:
+        text = advice_for_scalar(d);
+        break;
+      case what::offset:
+        if (auto const other = swapped_with(cpp, object, d, differences); !other.empty())
+          text = "the fields '" + d.field + "' and '" + other + "' have changed places";
+        break;
+      case what::name:
+        text = "rename '" + d.cpp + "' to '" + d.object + "', or register the type with field_names::ignore";
+        break;
+      case what::missing:
+        text = d.object.starts_with("flexible")
+                   ? "the object's type ends in a flexible array: leave it out in C++, and say size_rule::at_least in "
+                     "event_traits"
+                   : "add '" + d.field + "' (" + d.object + ") to the C++ type, also if it is there for padding alone";
+        break;
+      case what::extra:
+        text = "remove '" + d.field + "' from the C++ type, or compile the BPF program anew";
+        break;
+      case what::count:
+        break;
+    }
+    if (!text.empty()) return text;
+  }
+  if (differences.size() == 1 && differences.front().kind == what::size)
+    return "all fields agree: the padding at the end differs, as alignment and packing decide it";
   return {};
 }
 

@@ -9,11 +9,16 @@ namespace {
 
 // Deeper than any type that somebody wrote; a cycle, which only a damaged object can have, ends here.
 constexpr int deepest = 32;
-constexpr std::size_t most_rows = 10'000;
+// A damaged object's structs of structs may name more members than anyone can wait for.
+constexpr std::size_t most_members = 10'000;
+
+// BPF is a machine of 64 bits, whatever this one is.
+constexpr std::size_t pointer_size = 8;
 
 struct place {
   std::string path;
   std::size_t offset = 0;
+  bool named = true;
   std::vector<std::size_t> counts;
   std::vector<std::size_t> steps;
 
@@ -33,7 +38,7 @@ struct place {
 
 std::string array_suffix(std::vector<std::size_t> const& counts) {
   std::string text;
-  for (auto const n : counts) text += n != 0 ? "[" + std::to_string(n) + "]" : "[]";
+  for (auto const n : counts) text += "[" + std::to_string(n) + "]";
   return text;
 }
 
@@ -41,18 +46,20 @@ std::string integer_name(bool is_signed, std::size_t size) {
   return (is_signed ? "s" : "u") + std::to_string(8 * size);
 }
 
+std::string union_name(std::size_t size) { return "union of " + std::to_string(size) + " bytes"; }
+
 void add(layout_rows& to, place const& p, row_kind kind, std::string type, std::size_t size, bool is_signed = false) {
-  for (auto const n : p.counts) size *= n;
   to.rows.push_back(
-      {p.path, std::move(type) + array_suffix(p.counts), p.offset, size, kind, is_signed, p.counts, p.steps});
+      {p.path, std::move(type) + array_suffix(p.counts), p.offset, size, kind, is_signed, p.named, p.counts, p.steps});
 }
 
 void walk(layout_rows& to, type_layout const& t, place const& p) {
   switch (t.kind) {
     case layout_kind::structure:
       for (auto const& f : t.fields) {
-        if (f.name.empty()) to.named = false;
-        walk(to, *f.type, p.member(f.name, f.offset));
+        auto in = p.member(f.name, f.offset);
+        if (f.name.empty()) in.named = false;  // and all that is in it
+        walk(to, *f.type, in);
       }
       return;
     case layout_kind::array:
@@ -68,7 +75,7 @@ void walk(layout_rows& to, type_layout const& t, place const& p) {
     case layout_kind::enumeration:
       return add(to, p, row_kind::enumeration, "enum of " + integer_name(t.is_signed, t.size), t.size, t.is_signed);
     case layout_kind::union_:
-      return add(to, p, row_kind::opaque, "union of " + std::to_string(t.size) + " bytes", t.size);
+      return add(to, p, row_kind::opaque, union_name(t.size), t.size);
     case layout_kind::opaque:
       return add(to, p, row_kind::opaque, std::to_string(t.size) + " bytes", t.size);
   }
@@ -84,7 +91,7 @@ class btf_walk {
   btf_walk(btf const* types, layout_rows& to, std::string& why) : types_{types}, to_{to}, why_{why} {}
 
   bool walk(std::uint32_t id, place const& p, int depth = 0) {
-    if (depth > deepest || to_.rows.size() > most_rows) return refuse("is nested without an end");
+    if (depth > deepest) return refuse("is nested without an end");
     auto const* const t = btf__type_by_id(types_, id);
     if (t == nullptr) return refuse("refers to a type that does not exist");
     auto const size = std::size_t{t->size};
@@ -101,15 +108,15 @@ class btf_walk {
         return add(to_, p, row_kind::floating, name(*t), size), true;
       case BTF_KIND_ENUM:
       case BTF_KIND_ENUM64:
-        return add(to_, p, row_kind::enumeration, "enum " + name(*t), size, btf_kflag(t)), true;
+        return enumeration(*t, p), true;
       case BTF_KIND_PTR:
-        return add(to_, p, row_kind::pointer, "pointer", btf__pointer_size(types_)), true;
+        return add(to_, p, row_kind::pointer, "pointer", pointer_size), true;
       case BTF_KIND_ARRAY:
         return array(*t, p, depth);
       case BTF_KIND_STRUCT:
         return structure(*t, p, depth);
       case BTF_KIND_UNION:
-        return add(to_, p, row_kind::union_, "union of " + std::to_string(size) + " bytes", size), true;
+        return add(to_, p, row_kind::union_, union_name(size), size), true;
       case BTF_KIND_FWD:
         return refuse("is only declared, or has a member that is (" + name(*t) + ")");
       default:
@@ -140,31 +147,39 @@ class btf_walk {
           (encoding & BTF_INT_SIGNED) != 0);
   }
 
+  void enumeration(btf_type const& t, place const& p) {
+    auto const called = name(t);
+    bool const is_signed = btf_kflag(&t);
+    add(to_, p, row_kind::enumeration,
+        "enum " + (called.empty() ? "" : called + " ") + "of " + integer_name(is_signed, t.size), t.size, is_signed);
+  }
+
   bool array(btf_type const& t, place const& p, int depth) {
     auto const& a = *btf_array(&t);
     auto const step = btf__resolve_size(types_, a.type);
-    if (step < 0) return refuse("has an array of something without a size");
-    if (a.nelems == 0) {
-      add(to_, p.element(0, static_cast<std::size_t>(step)), row_kind::flexible, "elements", 0);
-      return true;
-    }
-    return walk(a.type, p.element(a.nelems, static_cast<std::size_t>(step)), depth + 1);
+    if (a.nelems == 0) return add(to_, p, row_kind::flexible, "flexible array", 0), true;
+    // Without a step the element's own kind says why.
+    return walk(a.type, p.element(a.nelems, step < 0 ? 0 : static_cast<std::size_t>(step)), depth + 1);
   }
 
   bool structure(btf_type const& t, place const& p, int depth) {
     for (__u32 i = 0; i < btf_vlen(&t); ++i) {
+      if (++members_ > most_members) return refuse("has too many members");
       auto const& m = btf_members(&t)[i];
       auto const* const member_name = btf__name_by_offset(types_, m.name_off);
       std::string_view const called = member_name == nullptr ? std::string_view{} : member_name;
-      auto const bit = btf_member_bit_offset(&t, i);
-      auto const bits = btf_member_bitfield_size(&t, i);
+      std::size_t const bit = btf_member_bit_offset(&t, i);
+      std::size_t const bits = btf_member_bitfield_size(&t, i);
+      auto in = p.member(called, bit / 8);
+      in.named = !called.empty();
+      auto size = static_cast<__s64>((bit % 8 + bits + 7) / 8);
       if (bits != 0 || bit % 8 != 0) {
-        auto const in = p.member(called, bit / 8);
-        add(to_, in, row_kind::bits, std::to_string(bits) + " bits", (bit % 8 + bits + 7) / 8);
-        continue;
+        add(to_, in, row_kind::bits, std::to_string(bits) + " bits", static_cast<std::size_t>(size));
+      } else {
+        if (!walk(m.type, in, depth + 1)) return false;
+        size = btf__resolve_size(types_, m.type);
       }
-      if (bit / 8 > t.size) return refuse("has a member beyond its end");
-      if (!walk(m.type, p.member(called, bit / 8), depth + 1)) return false;
+      if (size < 0 || bit / 8 + static_cast<std::size_t>(size) > t.size) return refuse("has a member beyond its end");
     }
     return true;
   }
@@ -172,13 +187,29 @@ class btf_walk {
   btf const* types_;
   layout_rows& to_;
   std::string& why_;
+  std::size_t members_ = 0;
 };
 
 }  // namespace
 
+std::size_t layout_row::span() const {
+  auto all = size;
+  for (std::size_t i = 0; i < counts.size(); ++i) all += (counts[i] - 1) * steps[i];
+  return all;
+}
+
+std::string layout_row::spacing() const {
+  std::string text;
+  auto tight = size;
+  for (auto i = counts.size(); i-- != 0; tight *= counts[i])
+    if (steps[i] != tight) text += (text.empty() ? ", every " : " and ") + std::to_string(steps[i]) + " bytes";
+  return text;
+}
+
 layout_rows rows_of(type_layout const& type) {
   layout_rows r;
   r.size = type.size;
+  r.structure = type.kind == layout_kind::structure;
   walk(r, type, {});
   sort(r);
   return r;
@@ -188,11 +219,14 @@ std::optional<layout_rows> rows_of(btf const* types, std::uint32_t id, std::stri
   layout_rows r;
   if (!btf_walk{types, r, why}.walk(id, {})) return std::nullopt;
   auto const size = btf__resolve_size(types, id);
-  if (size < 0) {
-    why = "has no size";
+  if (size <= 0) {
+    why = size < 0 ? "is larger than memory" : "has no size";
     return std::nullopt;
   }
+  auto const* t = btf__type_by_id(types, id);
+  while (btf_is_mod(t) || btf_is_typedef(t)) t = btf__type_by_id(types, t->type);
   r.size = static_cast<std::size_t>(size);
+  r.structure = btf_is_struct(t);
   sort(r);
   return r;
 }

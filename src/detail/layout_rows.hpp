@@ -29,21 +29,27 @@ enum class row_kind : std::uint8_t {
 
 /// A scalar, an array of them, or something that is not looked into; of structs only what is in them is listed.
 struct layout_row {
-  std::string path;  ///< "filter.ports"; empty if the names are not known.
+  std::string path;  ///< "filter.ports", as far as the names are known.
   std::string type;  ///< In words, for people: "u32[4]".
   std::size_t offset = 0;
-  std::size_t size = 0;  ///< Of all elements of this row's own array.
+  std::size_t size = 0;  ///< Of one element.
   row_kind kind = row_kind::opaque;
   bool is_signed = false;
+  bool named = true;                ///< Whether `path` is the whole name.
   std::vector<std::size_t> counts;  ///< Of every array that it is in, the outermost first,
   std::vector<std::size_t> steps;   ///< and from one element to the next.
+
+  /// From the first element's begin to the last one's end. Other fields may be between: those of an array of structs.
+  [[nodiscard]] std::size_t span() const;
+  /// ", every 16 bytes" where elements do not follow upon each other.
+  [[nodiscard]] std::string spacing() const;
 };
 
 /// A type's rows in the order of their offsets.
 struct layout_rows {
   std::vector<layout_row> rows;
   std::size_t size = 0;
-  bool named = true;
+  bool structure = false;  ///< The rows are fields, not the type itself.
 };
 
 layout_rows rows_of(type_layout const& type);

@@ -34,17 +34,36 @@ std::vector<std::string> names_of(btf const* types) {
 }
 
 __s32 find_by_name(btf const* types, std::string_view wanted) {
+  if (wanted.empty()) return -ENOENT;  // as which libbpf would find a struct without a name
   std::string const name{wanted};
-  constexpr std::array<__u32, 6> kinds{BTF_KIND_STRUCT, BTF_KIND_UNION,  BTF_KIND_TYPEDEF,
-                                       BTF_KIND_ENUM,   BTF_KIND_ENUM64, BTF_KIND_INT};
+  constexpr std::array<__u32, 8> kinds{BTF_KIND_STRUCT, BTF_KIND_UNION, BTF_KIND_TYPEDEF, BTF_KIND_ENUM,
+                                       BTF_KIND_ENUM64, BTF_KIND_INT,   BTF_KIND_FLOAT,   BTF_KIND_FWD};
   for (auto const kind : kinds)
     if (auto const id = btf__find_by_name_kind(types, name.c_str(), kind); id > 0) return id;
   return -ENOENT;
 }
 
+std::string anchor_hint(std::string const& name) {
+  return "a struct used only inside functions is dropped from BTF unless a global variable anchors it: `struct " +
+         name + " " + name + "_anchor;`";
+}
+
 std::string in_words(btf_difference const& d) {
-  auto const field = d.field.empty() ? std::string{"the size"} : "'" + d.field + "'";
-  return field + " is " + d.cpp + " in C++ and " + d.object + " in the object";
+  using what = btf_difference::what;
+  auto const field = "'" + d.field + "'";
+  switch (d.kind) {
+    case what::missing:
+      return field + ", which is " + d.object + " in the object, is missing in C++";
+    case what::extra:
+      return field + ", which is " + d.cpp + " in C++, is not in the object";
+    case what::name:
+      return field + " is called '" + d.object + "' in the object";
+    default:
+      return (!d.field.empty()       ? field
+              : d.kind == what::size ? "the size"
+                                     : "the type") +
+             " is " + d.cpp + " in C++ and " + d.object + " in the object";
+  }
 }
 
 }  // namespace
@@ -91,11 +110,8 @@ void type_registry::add_locked(type_shape const& shape, std::string_view btf_nam
   auto const id = find_by_name(types(), btf_name);
   if (id < 0) {
     details.names = names_of(types());
-    return report(
-        ec, details, errc::not_found, source_ + " has no type " + c_name,
-        near_names(btf_name, details.names) +
-            "; a struct used only inside functions is dropped from BTF unless a global variable anchors it: `struct " +
-            std::string{btf_name} + " " + std::string{btf_name} + "_anchor;`");
+    return report(ec, details, errc::not_found, source_ + " has no type " + c_name,
+                  near_names(btf_name, details.names) + "; " + anchor_hint(std::string{btf_name}));
   }
   if (!fits(shape, cpp_name, static_cast<std::uint32_t>(id), std::string{btf_name}, names, ec, details)) return;
   entries_.push_back({shape, std::string{btf_name}});
@@ -107,7 +123,8 @@ bool type_registry::fits(type_shape const& shape, std::string const& cpp_name, s
   auto const object = rows_of(types(), id, why);
   if (!object) {
     report(ec, details, errc::type_mismatch,
-           "'" + btf_name + "' in " + source_ + " " + why + ", so " + cpp_name + " cannot be held against it");
+           "'" + btf_name + "' in " + source_ + " " + why + ", so " + cpp_name + " cannot be held against it",
+           btf_is_fwd(btf__type_by_id(types(), id)) ? anchor_hint(btf_name) : std::string{});
     return false;
   }
   auto const cpp = rows_of(shape.layout());
@@ -141,6 +158,7 @@ void type_registry::keep_types(bool wanted) noexcept {
     log_capture const quiet;
     __u32 size = 0;
     if (auto const* const data = btf__raw_data(borrowed_, &size); data != nullptr) owned_.reset(btf__new(data, size));
+    if (owned_) btf__set_pointer_size(owned_.get(), 8);  // which a copy has to guess
   }
   borrowed_ = nullptr;
 }

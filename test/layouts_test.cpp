@@ -1,4 +1,5 @@
 // C++ types against the types of layouts.bpf.c: which fit, how each other one differs, and what is said about it.
+#include "../src/detail/layout_rows.hpp"
 #include "support.hpp"
 
 #include <tinybpf/event.hpp>
@@ -8,20 +9,21 @@
 #include <boost/describe/enum.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include <elf.h>
+#include <bpf/btf.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <ostream>
 #include <random>
 #include <set>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <typeinfo>
+#include <utility>
 #include <vector>
 
 using test::contains;
@@ -710,6 +712,11 @@ struct growing_otherwise {
 };
 BOOST_DESCRIBE_STRUCT(growing_otherwise, (), (length, kind))
 
+struct far_pointer {
+  u64 far;
+};
+BOOST_DESCRIBE_STRUCT(far_pointer, (), (far))
+
 struct nothing {};
 
 }  // namespace cpp
@@ -887,7 +894,7 @@ std::vector<row> rows_that_do_not() {
       refused<cpp::bool_enums>("t_enums", {{what::kind, "wide", "double at 8", "enum t_wide of u64 at 8"},
                                            {what::kind, "kind", "bool at 16", "u8 at 16"}}),
       refused<cpp::kind>("t_state", {{what::size, "", "1 byte", "4 bytes"}}),
-      refused<float>("t_state", {{what::kind, "", "float at 0", "enum t_state of u32 at 0"}}),
+      refused<float>("t_state", {{what::kind, "", "float", "enum t_state of u32"}}),
       refused<cpp::flat_nested>("t_nested", {{what::name, "pid", "pid", "who.pid"},
                                              {what::name, "tgid", "tgid", "who.tgid"},
                                              {what::name, "x", "x", "at.x"},
@@ -933,15 +940,15 @@ std::vector<row> rows_that_do_not() {
       refused<cpp::pointers>("t_anonymous_union", {{what::name, "here", "here", "id"},
                                                    {what::kind, "there", "u64 at 8", "union of 8 bytes at 8"}}),
       refused<cpp::neither>("t_either", {{what::size, "", "4 bytes", "8 bytes"}}),
-      refused<std::uint64_t>("t_either", {{what::kind, "", "u64 at 0", "union of 8 bytes at 0"}}),
+      refused<std::uint64_t>("t_either", {{what::kind, "", "u64", "union of 8 bytes"}}),
       refused<cpp::whole_bits>("t_bits", {{what::kind, "bits", "u32 at 4", "3 bits at 4 ('first')"}}),
       refused<cpp::signed_pointers>("t_pointers", {{what::kind, "here", "s64 at 0", "pointer at 0"}}),
       refused<cpp::header>("t_flexible", {{what::missing, "data", "nothing", "flexible array at 8"}}),
       refused<cpp::growing_otherwise>("t_flexible", {{what::signedness, "kind"}}),
-      refused<std::int32_t>("t_number", {{what::signedness, "", "s32 at 0", "u32 at 0"}}),
+      refused<std::int32_t>("t_number", {{what::signedness, "", "s32", "u32"}}),
       refused<std::uint64_t>("t_number", {{what::size, "", "8 bytes", "4 bytes"}}),
       refused<std::array<std::uint16_t, 8>>(
-          "t_quad", {{what::count, "", "u16[8] at 0", "u32[4] at 0"}, {what::size, "", "u16[8] at 0", "u32[4] at 0"}}),
+          "t_quad", {{what::count, "", "u16[8]", "u32[4]"}, {what::size, "", "u16[8]", "u32[4]"}}),
       refused<std::array<cpp::far_point, 2>>(
           "t_points", {{what::size, ""}, {what::size, "x"}, {what::size, "y"}, {what::extra, "z"}}),
   };
@@ -1024,6 +1031,284 @@ BOOST_AUTO_TEST_CASE(are_many) {
   for (auto const& r : do_not)
     for (auto const& d : r.differences) kinds.insert(d.kind);
   BOOST_TEST(kinds.size() == kind_names.size());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(texts)
+
+BOOST_AUTO_TEST_CASE(show_a_missing_field) {
+  auto const details = refusal_of<cpp::event_without_pad>("t_event");
+  BOOST_TEST(details.layouts ==
+             "     C++: cpp::event_without_pad    object: t_event\n"
+             "        0  u32 pid                     0  u32 pid\n"
+             "  ->    4  (4 bytes of padding)        4  u32 pad\n"
+             "        8  u64 time                    8  u64 time\n"
+             "       16  end                        16  end");
+  BOOST_TEST(details.message == std::string{"cpp::event_without_pad differs from 't_event' in "} + LAYOUTS_BPF_O +
+                                    ": 'pad', which is u32 at 4 in the object, is missing in C++");
+  BOOST_TEST(details.hint == "add 'pad' (u32 at 4) to the C++ type, also if it is there for padding alone");
+  BOOST_TEST(details.expected_size == 16U);
+  BOOST_TEST(details.actual_size == 16U);
+  BOOST_TEST(contains(details.to_string(), details.message + "; " + details.hint + "\n" + details.layouts));
+}
+
+BOOST_AUTO_TEST_CASE(show_a_long) {
+  auto const details = refusal_of<cpp::long_ints>("t_ints");
+  BOOST_TEST(details.layouts ==
+             "     C++: cpp::long_ints          object: t_ints\n"
+             "        0  u32 a                     0  u32 a\n"
+             "  ->    4  (4 bytes of padding)      4  u32 b\n"
+             "        8  u64 b                     8  u32 c\n"
+             "                                    12  end\n"
+             "       16  u32 c\n"
+             "       20  (4 bytes of padding)\n"
+             "       24  end");
+  BOOST_TEST(contains(details.message, ": the size is 24 bytes in C++ and 12 bytes in the object, and 3 more"));
+  BOOST_TEST(details.hint == "'b' is std::uint64_t in C++, as long is: make it std::uint32_t");
+  BOOST_TEST(details.expected_size == 24U);
+  BOOST_TEST(details.actual_size == 12U);
+}
+
+BOOST_AUTO_TEST_CASE(show_an_array_of_structs) {
+  auto const details = refusal_of<cpp::far_records>("t_records");
+  BOOST_TEST(details.layouts ==
+             "     C++: cpp::far_records                   object: t_records\n"
+             "        0  u64 count                            0  u64 count\n"
+             "  ->    8  u16[3] points.x, every 12 bytes      8  u16[3] points.x, every 8 bytes\n"
+             "       12  u32[3] points.y, every 12 bytes     12  u32[3] points.y, every 8 bytes\n"
+             "       16  u32[3] points.z, every 12 bytes\n"
+             "                                               32  end\n"
+             "       44  (4 bytes of padding)\n"
+             "       48  end");
+  BOOST_TEST(contains(details.hint, "remove 'points.z'"));
+}
+
+BOOST_AUTO_TEST_CASE(show_fields_without_names) {
+  auto const details = refusal_of<cpp::plain_event_without_pad>("t_event");
+  BOOST_TEST(details.layouts ==
+             "     C++: cpp::plain_event_without_pad    object: t_event\n"
+             "        0  u32                               0  u32 pid\n"
+             "  ->    4  (4 bytes of padding)              4  u32 pad\n"
+             "        8  u64                               8  u64 time\n"
+             "       16  end                              16  end");
+  BOOST_TEST(details.hint == "add 'pad' (u32 at 4) to the C++ type, also if it is there for padding alone");
+}
+
+BOOST_AUTO_TEST_CASE(say_what_would_help) {
+  BOOST_TEST(refusal_of<cpp::swapped_pair>("t_pair").hint == "the fields 'tgid' and 'pid' have changed places");
+  BOOST_TEST(refusal_of<cpp::reordered_event>("t_event").hint == "the fields 'time' and 'pid' have changed places");
+  BOOST_TEST(refusal_of<cpp::signed_pair>("t_pair").hint == "'pid' is std::int32_t in C++: make it std::uint32_t");
+  BOOST_TEST(refusal_of<cpp::signed_chars>("t_chars").hint == "'s' is std::uint8_t in C++: make it std::int8_t");
+  BOOST_TEST(refusal_of<cpp::long_pair>("t_pair").hint ==
+             "'pid' is std::int64_t in C++, as long is: make it std::uint32_t");
+  BOOST_TEST(refusal_of<cpp::number_flags>("t_flags").hint == "'on' is std::uint8_t in C++: make it bool");
+  BOOST_TEST(refusal_of<cpp::renamed_pair>("t_pair").hint ==
+             "call it 'tgid' in C++, too, or register the type with field_names::ignore");
+  BOOST_TEST(refusal_of<cpp::header>("t_flexible").hint ==
+             "the object's type ends in a flexible array: leave it out in C++, and say size_rule::at_least in "
+             "event_traits");
+  BOOST_TEST(refusal_of<cpp::packed_event>("t_hole").hint == "all fields are there: alignment or packing differs");
+  BOOST_TEST(refusal_of<cpp::not_aligned>("t_aligned").hint == "all fields are there: alignment or packing differs");
+  BOOST_TEST(refusal_of<cpp::whole_bits>("t_bits").hint == "leave 'bits' out: bit-fields cannot be described");
+  BOOST_TEST(refusal_of<cpp::kind>("t_state").hint == "");
+}
+
+BOOST_AUTO_TEST_CASE(name_the_anchor_that_is_missing) {
+  auto const details = refusal_of<cpp::pair>("t_unanchored", errc::not_found);
+  BOOST_TEST(contains(details.hint, "`struct t_unanchored t_unanchored_anchor;`"), details.hint);
+  auto const near = refusal_of<cpp::pair>("t_pear", errc::not_found);
+  BOOST_TEST(contains(near.hint, "did you mean 't_pair'?"));
+  BOOST_TEST((std::find(near.names.begin(), near.names.end(), "t_pair") != near.names.end()));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(registered_types)
+
+BOOST_AUTO_TEST_CASE(are_known_both_ways) {
+  auto obj = object::open(LAYOUTS_BPF_O);
+  BOOST_TEST(obj.lookup_btf_name<cpp::pair>() == "");
+  BOOST_TEST(!obj.lookup_type("t_pair").has_value());
+  obj.register_type<cpp::pair>("t_pair");
+  obj.register_type<cpp::growing>("t_flexible");
+  BOOST_TEST(obj.lookup_btf_name<cpp::pair>() == "t_pair");
+  auto const shape = obj.lookup_type("t_pair");
+  BOOST_TEST_REQUIRE(shape.has_value());
+  BOOST_TEST((*shape->type == typeid(cpp::pair)));
+  BOOST_TEST(shape->size == sizeof(cpp::pair));
+  BOOST_TEST(shape->alignment == alignof(cpp::pair));
+  BOOST_TEST((shape->rule == tinybpf::size_rule::exact));
+  BOOST_TEST((obj.lookup_type("t_flexible")->rule == tinybpf::size_rule::at_least));
+  BOOST_TEST(!obj.lookup_type("t_event").has_value());
+  obj.close();
+  BOOST_TEST(obj.lookup_btf_name<cpp::pair>() == "");
+  BOOST_TEST(!obj.lookup_type("t_pair").has_value());
+}
+
+BOOST_AUTO_TEST_CASE(may_be_registered_again_but_not_otherwise) {
+  auto obj = object::open(LAYOUTS_BPF_O);
+  obj.register_type<cpp::pair>("t_pair");
+  error_code ec = errc::closed;
+  diagnostics details;
+  obj.register_type<cpp::pair>("t_pair", ec, details);
+  BOOST_TEST(!ec);
+  BOOST_TEST(details.empty());
+
+  // It would fit.
+  obj.register_type<cpp::pair>("t_pair_alias", ec, details);
+  BOOST_TEST(ec == make_error_code(errc::type_conflict));
+  BOOST_TEST(contains(details.message, "'t_pair'"));
+  BOOST_TEST(contains(details.message, "'t_pair_alias'"));
+  BOOST_TEST(obj.lookup_btf_name<cpp::pair>() == "t_pair");
+
+  // Several C++ types may stand for one.
+  obj.register_type<cpp::plain_pair>("t_pair", ec);
+  BOOST_TEST(!ec);
+  BOOST_TEST((*obj.lookup_type("t_pair")->type == typeid(cpp::pair)));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+namespace {
+
+/// The object's image with one type of its BTF changed.
+template <class F>
+std::vector<std::byte> with_changed(char const* type_name, F change) {
+  auto image = test::contents_of(LAYOUTS_BPF_O);
+  auto const section = test::section_of(image, ".BTF");
+  auto* const types = btf__new(section.data(), static_cast<__u32>(section.size()));
+  auto const id = btf__find_by_name(types, type_name);
+  __u32 size = 0;
+  auto const* const raw = static_cast<std::byte const*>(btf__raw_data(types, &size));
+  auto* const type = const_cast<btf_type*>(btf__type_by_id(types, static_cast<__u32>(id)));
+  change(*type, static_cast<__u32>(id));
+  std::memcpy(section.data(), raw, section.size());
+  btf__free(types);
+  return image;
+}
+
+template <class T>
+diagnostics refusal_of(std::span<std::byte const> image, std::string_view btf_name) {
+  auto obj = object::open(image, "damaged");
+  error_code ec;
+  diagnostics details;
+  obj.register_type<T>(btf_name, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::type_mismatch));
+  BOOST_TEST(details.differences.empty());
+  return details;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(bad_types)
+
+BOOST_AUTO_TEST_CASE(only_declared) {
+  auto const details = refusal_of<cpp::pair>("t_declared");
+  BOOST_TEST(contains(details.message, "'t_declared'"));
+  BOOST_TEST(contains(details.message, "is only declared"));
+  BOOST_TEST(contains(details.hint, "`struct t_declared t_declared_anchor;`"));
+}
+
+// A pointer's target does not matter.
+BOOST_AUTO_TEST_CASE(that_point_to_what_is_only_declared) {
+  auto obj = object::open(LAYOUTS_BPF_O);
+  error_code ec;
+  obj.register_type<cpp::far_pointer>("t_with_declared", ec);
+  BOOST_TEST(!ec);
+}
+
+BOOST_AUTO_TEST_CASE(without_a_size) {
+  BOOST_TEST(contains(refusal_of<cpp::nothing>("t_empty").message, "has no size"));
+  BOOST_TEST(contains(refusal_of<cpp::pair>("t_empty").message, "has no size"));
+}
+
+BOOST_AUTO_TEST_CASE(without_a_name) { refusal_of<cpp::place>("", errc::not_found); }
+
+BOOST_AUTO_TEST_CASE(without_btf) {
+  auto obj = object::open(NO_BTF_BPF_O);
+  error_code ec;
+  diagnostics details;
+  obj.register_type<cpp::pair>("t_pair", ec, details);
+  BOOST_TEST(ec == make_error_code(errc::no_btf));
+  BOOST_TEST(contains(details.hint, "-g"));
+}
+
+BOOST_AUTO_TEST_CASE(that_contain_themselves) {
+  auto const image = with_changed("t_list", [](btf_type& t, __u32 id) { btf_members(&t)[0].type = id; });
+  BOOST_TEST(contains(refusal_of<cpp::list>(image, "t_list").message, "nested without an end"));
+  auto const alias = with_changed("t_number", [](btf_type& t, __u32 id) { t.type = id; });
+  BOOST_TEST(contains(refusal_of<std::uint32_t>(alias, "t_number").message, "nested without an end"));
+}
+
+BOOST_AUTO_TEST_CASE(that_refer_to_nothing) {
+  auto const image = with_changed("t_list", [](btf_type& t, __u32) { btf_members(&t)[0].type = 0xffff; });
+  BOOST_TEST(contains(refusal_of<cpp::list>(image, "t_list").message, "does not exist"));
+  auto const of_void = with_changed("t_list", [](btf_type& t, __u32) { btf_members(&t)[0].type = 0; });
+  BOOST_TEST(contains(refusal_of<cpp::list>(of_void, "t_list").message, "is nothing that can be in memory"));
+}
+
+BOOST_AUTO_TEST_CASE(with_members_outside) {
+  auto const behind = with_changed("t_list", [](btf_type& t, __u32) { btf_members(&t)[1].offset = 64 * 100; });
+  BOOST_TEST(contains(refusal_of<cpp::list>(behind, "t_list").message, "beyond its end"));
+  auto const across = with_changed("t_list", [](btf_type& t, __u32) { t.size = 12; });
+  BOOST_TEST(contains(refusal_of<cpp::list>(across, "t_list").message, "beyond its end"));
+  auto const bits = with_changed("t_bits", [](btf_type& t, __u32) { btf_members(&t)[1].offset = 0x03ffffff; });
+  BOOST_TEST(contains(refusal_of<cpp::bits>(bits, "t_bits").message, "beyond its end"));
+}
+
+// Three types, and more members than anyone can wait for.
+BOOST_AUTO_TEST_CASE(with_too_many_members) {
+  auto* const types = btf__new_empty();
+  auto inner = btf__add_struct(types, "nothing", 0);
+  for (int depth = 0; depth < 4; ++depth) {
+    auto const outer = btf__add_struct(types, "bomb", 0);
+    for (int i = 0; i < 1000; ++i) btf__add_field(types, "", inner, 0, 0);
+    inner = outer;
+  }
+  std::string why;
+  BOOST_TEST(!tinybpf::detail::rows_of(types, static_cast<std::uint32_t>(inner), why).has_value());
+  BOOST_TEST(why == "has too many members");
+  btf__free(types);
+}
+
+BOOST_AUTO_TEST_CASE(of_damaged_objects) {
+  auto const whole = test::contents_of(LAYOUTS_BPF_O);
+  auto const fit = rows_that_fit();
+  auto const do_not = rows_that_do_not();
+  std::set<errc> seen;
+  std::size_t taken = 0;
+  std::mt19937 random{20240229};
+  for (int round = 0; round < 4000; ++round) {
+    auto image = whole;
+    auto const section = test::section_of(image, ".BTF");
+    // The strings come last, and are most of it: rather the types.
+    auto const range = round % 4 == 0 ? section.size() : section.size() / 2;
+    for (auto damages = 1 + random() % 8; damages != 0; --damages)
+      section[random() % range] = static_cast<std::byte>(random() % 256);
+    error_code ec;
+    diagnostics details;
+    auto obj = object::open(image, "damaged", ec, details);
+    BOOST_TEST_REQUIRE((!ec || ec == make_error_code(errc::invalid_object) || ec == test::kernel_error(ENOENT)),
+                       round << ": " << ec.message() << ", " << details.to_string());
+    if (ec) continue;
+    for (auto const* const rows : {&fit, &do_not})
+      for (int i = 0; i < 8; ++i) {
+        auto const& r = (*rows)[random() % rows->size()];
+        r.add(obj, r.btf_name, ec, details);
+        if (!ec) {
+          ++taken;
+          continue;
+        }
+        BOOST_TEST_REQUIRE((ec.category() == tinybpf::tinybpf_category()));
+        BOOST_TEST_REQUIRE(!details.message.empty());
+        seen.insert(static_cast<errc>(ec.value()));
+      }
+  }
+  BOOST_TEST(taken > 1000U);
+  BOOST_TEST((seen.contains(errc::type_mismatch) && seen.contains(errc::not_found)));
+  for (auto const e : {errc::type_mismatch, errc::not_found, errc::type_conflict, errc::no_btf}) seen.erase(e);
+  BOOST_TEST(seen.empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

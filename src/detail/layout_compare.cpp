@@ -137,10 +137,9 @@ class comparison {
   }
 
   void check(layout_row const& c, layout_row const& o) {
-    auto const differs = [&](what w) {
-      note({w, called(c, o), described(c), described(o), std::min(c.offset, o.offset)});
-    };
     bool const whole = !cpp_.structure && c.path.empty();  // its size was compared
+    auto const words = [whole](layout_row const& r) { return whole ? r.type : described(r); };
+    auto const differs = [&](what w) { note({w, called(c, o), words(c), words(o), std::min(c.offset, o.offset)}); };
     if (c.kind == row_kind::opaque) {
       if (c.span() != o.span() && !whole) differs(what::size);
     } else if (!same_kind(c, o) || c.counts.size() != o.counts.size()) {
@@ -281,14 +280,16 @@ std::string advice(layout_rows const& cpp, layout_rows const& object, std::vecto
       case what::size:
       case what::signedness:
       case what::kind:
-        text = advice_for_scalar(d);
+        text = d.object.find(" bits at ") == std::string::npos
+                   ? advice_for_scalar(d)
+                   : "leave '" + d.field + "' out: bit-fields cannot be described";
         break;
       case what::offset:
         if (auto const other = swapped_with(cpp, object, d, differences); !other.empty())
           text = "the fields '" + d.field + "' and '" + other + "' have changed places";
         break;
       case what::name:
-        text = "rename '" + d.cpp + "' to '" + d.object + "', or register the type with field_names::ignore";
+        text = "call it '" + d.object + "' in C++, too, or register the type with field_names::ignore";
         break;
       case what::missing:
         text = d.object.starts_with("flexible")
@@ -304,8 +305,11 @@ std::string advice(layout_rows const& cpp, layout_rows const& object, std::vecto
     }
     if (!text.empty()) return text;
   }
-  if (differences.size() == 1 && differences.front().kind == what::size)
-    return "all fields agree: the padding at the end differs, as alignment and packing decide it";
+  auto const is_of_padding = [](auto const& d) {
+    return d.kind == what::offset || (d.kind == what::size && d.field.empty());
+  };
+  if (cpp.structure && std::all_of(differences.begin(), differences.end(), is_of_padding))
+    return "all fields are there: alignment or packing differs";
   return {};
 }
 

@@ -35,7 +35,7 @@ concept shared_with_kernel =
 /// name in C may have any in C++. Thread-safe.
 template <shared_with_kernel T>
 [[nodiscard]] type_layout const& layout_of() noexcept {
-  return detail::layout_of_any<T>();
+  return detail::layout_of_any<std::remove_cv_t<T>>();
 }
 
 /// What the library knows about a C++ type at run time.

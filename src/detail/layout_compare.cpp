@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -196,9 +195,7 @@ std::string side_by_side(std::string const& cpp_name, layout_rows const& cpp, st
   // The whole type's size says least of where it began to differ.
   auto const first = std::find_if(differences.begin(), differences.end(),
                                   [](auto const& d) { return !d.field.empty() || d.kind != what::size; });
-  auto const marked = first != differences.end() ? std::optional{first->offset}
-                      : differences.empty()      ? std::nullopt
-                                                 : std::optional{std::min(cpp.size, object.size)};
+  auto const marked = first != differences.end() ? first->offset : std::min(cpp.size, object.size);
   auto const mine = lines_of(cpp);
   auto const theirs = lines_of(object);
   std::size_t width = cpp_name.size() + 6;
@@ -213,7 +210,7 @@ std::string side_by_side(std::string const& cpp_name, layout_rows const& cpp, st
                                j < theirs.size() ? theirs[j].first : mine[i].first);
     bool const left = i < mine.size() && mine[i].first == here;
     bool const right = j < theirs.size() && theirs[j].first == here;
-    bool const mark = !told && marked && here >= *marked;
+    bool const mark = !told && here >= marked;
     told = told || mark;
     auto line =
         (mark ? "  -> " : "     ") + padded(left ? mine[i].second : "", width + 3) + (right ? theirs[j].second : "");

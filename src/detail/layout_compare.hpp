@@ -19,7 +19,7 @@ struct compare_options {
 /// All differences, in the order of their offsets; none if the types agree.
 std::vector<btf_difference> compare(layout_rows const& cpp, layout_rows const& object, compare_options options);
 
-/// Both side by side, with the first difference marked.
+/// Both side by side, with the first of the differences marked: there must be one.
 std::string side_by_side(std::string const& cpp_name, layout_rows const& cpp, std::string const& object_name,
                          layout_rows const& object, std::vector<btf_difference> const& differences);
 

@@ -27,6 +27,7 @@ constexpr std::array conditions{
     condition{errc::record_size, "a record of another size than the type"},
     condition{errc::unknown_tag, "a record of none of the types asked for"},
     condition{errc::record_corrupt, "a corrupt record header"},
+    condition{errc::out_of_range, "a number that the type cannot hold"},
 };
 
 class category final : public error_category {

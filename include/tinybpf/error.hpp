@@ -41,6 +41,7 @@ enum class errc {
   record_size,              ///< A record has another size than the type it was read as.
   unknown_tag,              ///< A record is of none of the types it may be read as.
   record_corrupt,           ///< A record's header contradicts the ring's positions.
+  out_of_range,             ///< A number that the type it is wanted as cannot hold.
 };
 
 /// The category of `errc`. Thread-safe; lives for ever.

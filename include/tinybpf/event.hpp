@@ -1,7 +1,7 @@
 // What a stream's records are read as.
 #pragma once
 
-#include <tinybpf/btf.hpp>
+#include <tinybpf/layout.hpp>
 
 #include <concepts>
 #include <cstddef>

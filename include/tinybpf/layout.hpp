@@ -200,4 +200,60 @@ type_layout const& layout_of_any() noexcept {
 }
 
 }  // namespace detail
+
+template <class E>
+struct event_traits;
+
+/// Which record sizes a type accepts.
+enum class size_rule : std::uint8_t {
+  exact,     ///< The record has exactly sizeof(E) bytes.
+  at_least,  ///< The record may be longer: a header with a tail, which `record<E>::trailing()` gives.
+};
+
+/// Whether the names of fields have to agree, too, where those of the C++ type are known.
+enum class field_names : std::uint8_t { check, ignore };
+
+/// A type that can stand for bytes shared with the kernel: trivially copyable, and no pointer or reference.
+template <class T>
+concept shared_with_kernel =
+    std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_pointer_v<T> && !std::is_member_pointer_v<T>;
+
+/// How T looks in memory: the names, offsets, sizes and kinds of its members. With names for a struct that is described
+/// with BOOST_DESCRIBE_STRUCT, and without for another aggregate; one that has C arrays, is packed or has bit-fields
+/// must be described, and does not compile otherwise. Of unions, and of types that specialise `opaque_layout`, only the
+/// size is known: whatever the object has in their place is taken, but no union or field of another size. Bit-fields
+/// cannot be described: they are left out, and C++ must have nothing where the object has some. A member that has no
+/// name in C may have any in C++. Thread-safe.
+template <shared_with_kernel T>
+[[nodiscard]] type_layout const& layout_of() noexcept {
+  return detail::layout_of_any<std::remove_cv_t<T>>();
+}
+
+/// What the library knows about a C++ type at run time.
+struct type_shape {
+  std::type_info const* type = nullptr;
+  std::size_t size = 0;
+  std::size_t alignment = 0;
+  size_rule rule = size_rule::exact;
+  type_layout const& (*layout)() noexcept = nullptr;
+};
+
+namespace detail {
+
+template <class E>
+constexpr size_rule size_rule_of() noexcept {
+  if constexpr (requires { event_traits<E>::size; })
+    return event_traits<E>::size;
+  else
+    return size_rule::exact;
+}
+
+}  // namespace detail
+
+/// The shape of T. Costs nothing.
+template <shared_with_kernel T>
+[[nodiscard]] constexpr type_shape shape_of() noexcept {
+  return {&typeid(T), sizeof(T), alignof(T), detail::size_rule_of<T>(), &layout_of<T>};
+}
+
 }  // namespace tinybpf

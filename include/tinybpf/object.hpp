@@ -1,7 +1,7 @@
 // A BPF object file: opened, adjusted, loaded.
 #pragma once
 
-#include <tinybpf/btf.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/program.hpp>
@@ -18,10 +18,19 @@
 
 namespace tinybpf {
 
+class btf;
+
 namespace detail {
 class object_state;
 struct handle_access;
 }  // namespace detail
+
+/// How an object is to be opened.
+struct open_options {
+  /// The kernel's types, for CO-RE relocations on a kernel that does not describe its own: a file of bare BTF, such as
+  /// those of BTFHub. The running kernel's if empty.
+  std::filesystem::path btf_custom_path = {};
+};
 
 /// A compiled BPF object, from open to close.
 ///
@@ -49,6 +58,14 @@ class object {
   static object open(std::filesystem::path const& file, error_code& ec);
   /// @overload
   static object open(std::filesystem::path const& file, error_code& ec, diagnostics& details);
+
+  /// @overload
+  [[nodiscard]] static object open(std::filesystem::path const& file, open_options const& options);
+  /// @overload
+  static object open(std::filesystem::path const& file, open_options const& options, error_code& ec);
+  /// @overload
+  static object open(std::filesystem::path const& file, open_options const& options, error_code& ec,
+                     diagnostics& details);
 
   /// Opens an image in memory, which may go once the call is over; `name` is the object's name. Errors: as above.
   [[nodiscard]] static object open(std::span<std::byte const> image, std::string_view name);
@@ -100,6 +117,13 @@ class object {
   tinybpf::map map(std::string_view name, error_code& ec) const;
   /// @overload
   tinybpf::map map(std::string_view name, error_code& ec, diagnostics& details) const;
+
+  /// The types that the object describes, which outlive it. Errors: `errc::closed`, `errc::no_btf`.
+  [[nodiscard]] tinybpf::btf btf() const;
+  /// @overload
+  tinybpf::btf btf(error_code& ec) const;
+  /// @overload
+  tinybpf::btf btf(error_code& ec, diagnostics& details) const;
 
   /// Says that T is the object's struct, union or typedef `btf_name`, and holds the two against each other: the size,
   /// and every field's place, size, kind, signedness, number of elements, and name if that of T is known. From then on

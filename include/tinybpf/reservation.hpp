@@ -1,7 +1,7 @@
 // Room in a user ring buffer that is being filled.
 #pragma once
 
-#include <tinybpf/btf.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/detail/user_ring_core.hpp>
 #include <tinybpf/error.hpp>
 

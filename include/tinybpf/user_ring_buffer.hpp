@@ -1,7 +1,7 @@
 // User ring buffers: records from this program to BPF programs.
 #pragma once
 
-#include <tinybpf/btf.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/detail/pins.hpp>
 #include <tinybpf/detail/tokens.hpp>
 #include <tinybpf/detail/user_ring_impl.hpp>

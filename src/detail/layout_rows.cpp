@@ -88,7 +88,7 @@ void sort(layout_rows& r) {
 /// Walks a BTF type. `why` says what stopped it.
 class btf_walk {
  public:
-  btf_walk(btf const* types, layout_rows& to, std::string& why) : types_{types}, to_{to}, why_{why} {}
+  btf_walk(::btf const* types, layout_rows& to, std::string& why) : types_{types}, to_{to}, why_{why} {}
 
   bool walk(std::uint32_t id, place const& p, int depth = 0) {
     if (depth > deepest) return refuse("is nested without an end");
@@ -130,12 +130,12 @@ class btf_walk {
     return false;
   }
 
-  std::string name(btf_type const& t) const {
+  std::string name(::btf_type const& t) const {
     auto const* const text = btf__name_by_offset(types_, t.name_off);
     return text == nullptr ? std::string{} : std::string{text};
   }
 
-  void integer(btf_type const& t, place const& p) {
+  void integer(::btf_type const& t, place const& p) {
     auto const encoding = btf_int_encoding(&t);
     std::size_t const size = t.size;
     if ((encoding & BTF_INT_BOOL) != 0)
@@ -147,14 +147,14 @@ class btf_walk {
           (encoding & BTF_INT_SIGNED) != 0);
   }
 
-  void enumeration(btf_type const& t, place const& p) {
+  void enumeration(::btf_type const& t, place const& p) {
     auto const called = name(t);
     bool const is_signed = btf_kflag(&t);
     add(to_, p, row_kind::enumeration,
         "enum " + (called.empty() ? "" : called + " ") + "of " + integer_name(is_signed, t.size), t.size, is_signed);
   }
 
-  bool array(btf_type const& t, place const& p, int depth) {
+  bool array(::btf_type const& t, place const& p, int depth) {
     auto const& a = *btf_array(&t);
     auto const step = btf__resolve_size(types_, a.type);
     if (a.nelems == 0) return add(to_, p, row_kind::flexible, "flexible array", 0), true;
@@ -162,7 +162,7 @@ class btf_walk {
     return walk(a.type, p.element(a.nelems, step < 0 ? 0 : static_cast<std::size_t>(step)), depth + 1);
   }
 
-  bool structure(btf_type const& t, place const& p, int depth) {
+  bool structure(::btf_type const& t, place const& p, int depth) {
     for (__u32 i = 0; i < btf_vlen(&t); ++i) {
       if (++members_ > most_members) return refuse("has too many members");
       auto const& m = btf_members(&t)[i];
@@ -184,7 +184,7 @@ class btf_walk {
     return true;
   }
 
-  btf const* types_;
+  ::btf const* types_;
   layout_rows& to_;
   std::string& why_;
   std::size_t members_ = 0;
@@ -215,7 +215,7 @@ layout_rows rows_of(type_layout const& type) {
   return r;
 }
 
-std::optional<layout_rows> rows_of(btf const* types, std::uint32_t id, std::string& why) {
+std::optional<layout_rows> rows_of(::btf const* types, std::uint32_t id, std::string& why) {
   layout_rows r;
   if (!btf_walk{types, r, why}.walk(id, {})) return std::nullopt;
   auto const size = btf__resolve_size(types, id);

@@ -55,6 +55,6 @@ struct layout_rows {
 layout_rows rows_of(type_layout const& type);
 
 /// Nothing, and why, for a type that has no layout: one that is only declared, or that makes no sense.
-std::optional<layout_rows> rows_of(btf const* types, std::uint32_t id, std::string& why);
+std::optional<layout_rows> rows_of(::btf const* types, std::uint32_t id, std::string& why);
 
 }  // namespace tinybpf::detail

@@ -1,7 +1,6 @@
 #include "type_registry.hpp"
 
 #include "layout_compare.hpp"
-#include "log_capture.hpp"
 #include "report.hpp"
 
 #include <boost/core/demangle.hpp>
@@ -20,32 +19,6 @@ std::string unqualified_name(std::type_info const& type) {
   if (name.find('<') != std::string::npos) return {};
   auto const colon = name.rfind(':');
   return colon == std::string::npos ? name : name.substr(colon + 1);
-}
-
-std::vector<std::string> names_of(btf const* types) {
-  std::vector<std::string> names;
-  for (__u32 id = 1; id < btf__type_cnt(types); ++id) {
-    auto const* const type = btf__type_by_id(types, id);
-    if (type == nullptr || !(btf_is_composite(type) || btf_is_typedef(type))) continue;
-    auto const* const name = btf__name_by_offset(types, type->name_off);
-    if (name != nullptr && *name != '\0') names.emplace_back(name);
-  }
-  return names;
-}
-
-__s32 find_by_name(btf const* types, std::string_view wanted) {
-  if (wanted.empty()) return -ENOENT;  // as which libbpf would find a struct without a name
-  std::string const name{wanted};
-  constexpr std::array<__u32, 8> kinds{BTF_KIND_STRUCT, BTF_KIND_UNION, BTF_KIND_TYPEDEF, BTF_KIND_ENUM,
-                                       BTF_KIND_ENUM64, BTF_KIND_INT,   BTF_KIND_FLOAT,   BTF_KIND_FWD};
-  for (auto const kind : kinds)
-    if (auto const id = btf__find_by_name_kind(types, name.c_str(), kind); id > 0) return id;
-  return -ENOENT;
-}
-
-std::string anchor_hint(std::string const& name) {
-  return "a struct used only inside functions is dropped from BTF unless a global variable anchors it: `struct " +
-         name + " " + name + "_anchor;`";
 }
 
 std::string in_words(btf_difference const& d) {
@@ -107,13 +80,13 @@ void type_registry::add_locked(type_shape const& shape, std::string_view btf_nam
   if (types() == nullptr)
     return report(ec, details, errc::no_btf, "cannot check " + cpp_name + " against " + source_,
                   "compile the BPF program with -g");
-  auto const id = find_by_name(types(), btf_name);
-  if (id < 0) {
-    details.names = names_of(types());
+  auto const id = find_type(types(), btf_name);
+  if (id == 0) {
+    details.names = type_names(types());
     return report(ec, details, errc::not_found, source_ + " has no type " + c_name,
-                  near_names(btf_name, details.names) + "; " + anchor_hint(std::string{btf_name}));
+                  near_names(btf_name, details.names) + "; " + anchor_hint(btf_name));
   }
-  if (!fits(shape, cpp_name, static_cast<std::uint32_t>(id), std::string{btf_name}, names, ec, details)) return;
+  if (!fits(shape, cpp_name, id, std::string{btf_name}, names, ec, details)) return;
   entries_.push_back({shape, std::string{btf_name}});
 }
 
@@ -149,18 +122,7 @@ void type_registry::check(type_shape const& shape, error_code& ec, diagnostics& 
   std::lock_guard const lock{mutex_};
   if (find(shape) != nullptr || types() == nullptr) return;
   auto const name = unqualified_name(*shape.type);
-  if (!name.empty() && find_by_name(types(), name) > 0) add_locked(shape, name, field_names::check, ec, details);
-}
-
-void type_registry::keep_types(bool wanted) noexcept {
-  std::lock_guard const lock{mutex_};
-  if (wanted && borrowed_ != nullptr) {
-    log_capture const quiet;
-    __u32 size = 0;
-    if (auto const* const data = btf__raw_data(borrowed_, &size); data != nullptr) owned_.reset(btf__new(data, size));
-    if (owned_) btf__set_pointer_size(owned_.get(), 8);  // which a copy has to guess
-  }
-  borrowed_ = nullptr;
+  if (!name.empty() && find_type(types(), name) != 0) add_locked(shape, name, field_names::check, ec, details);
 }
 
 }  // namespace tinybpf::detail

@@ -1,10 +1,10 @@
 // Which C++ types are known to fit an object's types. Shared by the object and the streams that read from it.
 #pragma once
 
-#include <tinybpf/btf.hpp>
-#include <tinybpf/error.hpp>
+#include "btf_tables.hpp"
 
-#include <bpf/btf.h>
+#include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -19,8 +19,12 @@ namespace tinybpf::detail {
 /// Thread-safe.
 class type_registry {
  public:
-  /// `types` is the object's BTF, or null if it has none; it is the object's until `keep_types()`.
-  type_registry(btf* types, std::string source) : borrowed_{types}, source_{std::move(source)} {}
+  /// `types` may be null, if the object has none; `source` is how errors name it.
+  type_registry(std::shared_ptr<btf_tables const> types, std::string source)
+      : tables_{std::move(types)}, source_{std::move(source)} {}
+
+  /// Null if the object has none.
+  std::shared_ptr<btf_tables const> const& tables() const noexcept { return tables_; }
 
   /// Checks the pair and remembers it.
   void add(type_shape const& shape, std::string_view btf_name, field_names names, error_code& ec, diagnostics& details);
@@ -33,9 +37,6 @@ class type_registry {
   /// the same unqualified name. A type that the object does not know by name is held to each record's size alone.
   void check(type_shape const& shape, error_code& ec, diagnostics& details);
 
-  /// To be called before the object frees its BTF: from then on a copy serves whoever still reads, if anyone does.
-  void keep_types(bool wanted) noexcept;
-
  private:
   struct entry {
     type_shape shape;
@@ -47,16 +48,11 @@ class type_registry {
                   diagnostics& details);
   bool fits(type_shape const& shape, std::string const& cpp_name, std::uint32_t id, std::string const& btf_name,
             field_names names, error_code& ec, diagnostics& details) const;
-  btf const* types() const noexcept { return owned_ ? owned_.get() : borrowed_; }
+  ::btf const* types() const noexcept { return tables_ ? tables_->raw : nullptr; }
 
-  struct free_btf {
-    void operator()(btf* b) const noexcept { btf__free(b); }
-  };
-
+  std::shared_ptr<btf_tables const> const tables_;
+  std::string const source_;
   mutable std::mutex mutex_;
-  btf* borrowed_;
-  std::unique_ptr<btf, free_btf> owned_;
-  std::string source_;
   std::vector<entry> entries_;
 };
 

@@ -1,5 +1,6 @@
 // Signals: who sends which to whom, as kill() is called and as the kernel generates them.
-// Awkward: enums, one of them with negative values and one with gaps; `struct event` is in BTF as the value of a map.
+// Awkward: enums, one of them with negative values, one with gaps, one the key of a per-CPU hash; `struct event` is in
+// BTF as the value of a map.
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
@@ -51,6 +52,13 @@ struct {
 } values SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 128);
+	__type(key, enum signo);
+	__type(value, __u64);
+} generated SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
@@ -88,9 +96,15 @@ SEC("tracepoint/signal/signal_generate")
 int sig_trace(struct trace_event_raw_signal_generate *ctx)
 {
 	struct event event = {.pid = bpf_get_current_pid_tgid() >> 32, .tpid = ctx->pid, .sig = ctx->sig};
+	__u64 one = 1, *count;
 
 	if (target_signal && event.sig != target_signal)
 		return 0;
+	count = bpf_map_lookup_elem(&generated, &event.sig);
+	if (count)
+		++*count;
+	else
+		bpf_map_update_elem(&generated, &event.sig, &one, BPF_NOEXIST);
 	event.origin = ctx->code;
 	event.outcome = ctx->result;
 	bpf_get_current_comm(event.comm, sizeof(event.comm));

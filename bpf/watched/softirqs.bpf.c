@@ -1,6 +1,6 @@
 // Time in soft interrupts, by kind.
-// Awkward: the histograms are an array of structs in .bss, the counters a per-CPU array keyed by an enum, and the
-// settings one struct in .rodata. No events.
+// Awkward: the histograms are an array of structs in .bss, the counters a per-CPU array of structs, the settings one
+// struct in .rodata. No events.
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
@@ -40,7 +40,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, NR_SOFTIRQS);
-	__type(key, enum vec);
+	__type(key, __u32); // enum vec
 	__type(value, struct stat);
 } stats SEC(".maps");
 
@@ -59,11 +59,13 @@ int BPF_PROG(softirq_exit, unsigned int vec_nr)
 {
 	__u64 *tsp, delta, left;
 	struct stat *stat;
-	__u32 key = 0, slot = 0;
+	__u32 key = 0, vec = vec_nr, slot = 0;
 
+	if (vec_nr >= NR_SOFTIRQS)
+		return 0;
 	tsp = bpf_map_lookup_elem(&start, &key);
-	stat = bpf_map_lookup_elem(&stats, &vec_nr);
-	if (!tsp || !*tsp || !stat || vec_nr >= NR_SOFTIRQS)
+	stat = bpf_map_lookup_elem(&stats, &vec);
+	if (!tsp || !*tsp || !stat)
 		return 0;
 	delta = bpf_ktime_get_ns() - *tsp;
 	if (delta < settings.min_ns)

@@ -1,13 +1,12 @@
 // States that TCP sockets pass through, and for how long they stayed in the one before.
-// Awkward: unions of addresses, with a name and without, which `family` tells apart; a 128-bit integer; ports in network
-// order; a map that is keyed by a pointer.
+// Awkward: unions of addresses, with a name and without, which `family` tells apart; an integer of 128 bits; ports in
+// host order beside addresses in network order; a map that is keyed by a pointer.
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <bpf/bpf_helpers.h>
 
 #define TASK_COMM_LEN 16
 #define AF_INET 2
-#define AF_INET6 10
 
 struct trace_entry {
 	int pid;
@@ -31,18 +30,8 @@ struct trace_event_raw_inet_sock_set_state {
 struct sock;
 
 enum tcp_state {
-	TCP_ESTABLISHED = 1,
-	TCP_SYN_SENT,
-	TCP_SYN_RECV,
-	TCP_FIN_WAIT1,
-	TCP_FIN_WAIT2,
-	TCP_TIME_WAIT,
-	TCP_CLOSE,
-	TCP_CLOSE_WAIT,
-	TCP_LAST_ACK,
-	TCP_LISTEN,
-	TCP_CLOSING,
-	TCP_NEW_SYN_RECV,
+	TCP_ESTABLISHED = 1, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_CLOSE,
+	TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_LISTEN, TCP_CLOSING, TCP_NEW_SYN_RECV,
 };
 
 struct event {
@@ -105,7 +94,7 @@ int handle_set_state(struct trace_event_raw_inet_sock_set_state *ctx)
 	if (event.family == AF_INET) {
 		bpf_probe_read_kernel(&event.saddr_v4, sizeof(event.saddr_v4), &ctx->saddr);
 		bpf_probe_read_kernel(&event.daddr.v4, sizeof(event.daddr.v4), &ctx->daddr);
-	} else { // AF_INET6
+	} else {
 		bpf_probe_read_kernel(&event.saddr_v6, sizeof(event.saddr_v6), &ctx->saddr_v6);
 		bpf_probe_read_kernel(&event.daddr.v6, sizeof(event.daddr.v6), &ctx->daddr_v6);
 	}

@@ -20,17 +20,15 @@ using detail::report;
 constexpr int deepest = 32;
 
 constexpr std::array<std::string_view, 20> kinds{
-    "void",     "int",   "pointer",  "array",    "struct",         "union", "enum",
-    "forward",  "typedef", "volatile", "const",  "restrict",       "function", "function prototype",
-    "variable", "section", "float",    "decl tag", "type tag",     "enum64"};
+    "void",     "int",     "pointer",  "array",    "struct",   "union",    "enum",
+    "forward",  "typedef", "volatile", "const",    "restrict", "function", "function prototype",
+    "variable", "section", "float",    "decl tag", "type tag", "enum64"};
 
 ::btf_type const* raw_type(btf_tables const* tables, std::uint32_t id) noexcept {
   return tables == nullptr || id == 0 ? nullptr : btf__type_by_id(tables->raw, id);
 }
 
-::btf_type const* raw_type(btf_type const& t) noexcept {
-  return raw_type(detail::btf_access::tables(t).get(), t.id());
-}
+::btf_type const* raw_type(btf_type const& t) noexcept { return raw_type(detail::btf_access::tables(t).get(), t.id()); }
 
 bool is_record(::btf_type const* t) { return t != nullptr && btf_is_composite(t); }
 
@@ -54,9 +52,7 @@ std::string_view keyword(btf_kind kind) {
 std::string declared(btf_type const& t, std::string inner, int depth) {
   if (depth > deepest) return "...";
   auto const spaced = [&](std::string word) { return inner.empty() ? word : word + " " + inner; };
-  auto const around = [&](std::string suffix) {
-    return (inner.starts_with('*') ? "(" + inner + ")" : inner) + suffix;
-  };
+  auto const around = [&](std::string suffix) { return (inner.starts_with('*') ? "(" + inner + ")" : inner) + suffix; };
   auto const arguments = [&](btf_type const& prototype) {
     std::string text;
     for (auto const& p : prototype.parameters())

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace tinybpf {
 namespace {
@@ -75,33 +76,35 @@ void add_members(json::object& to, dynamic_value const& v) {
   }
 }
 
+// With parentheses: a value in braces is an array of it.
 json::value scalar(dynamic_value const& v, btf_type const& type) {
   auto const n = v.to_number();
-  if (!n) return v.bytes().empty() ? json::value{} : json::value{hexadecimal(v.bytes())};
-  if (type.kind() == btf_kind::ptr) return json::value{hexadecimal(v.bytes())};
-  if (type.is_bool()) return *n != 0;
+  if (!n || type.kind() == btf_kind::ptr) return json::value(hexadecimal(v.bytes()));
+  if (type.is_bool()) return json::value(*n != 0);
   if (!n->is_integer()) {
     auto const f = n->as<double>();
-    return std::isfinite(f) ? json::value{f} : json::value{};
+    return std::isfinite(f) ? json::value(f) : json::value();
   }
-  return n->is_negative() ? json::value{n->as<std::int64_t>()} : json::value{n->as<std::uint64_t>()};
+  return n->is_negative() ? json::value(n->as<std::int64_t>()) : json::value(n->as<std::uint64_t>());
 }
 
 json::value value_of(dynamic_value const& v) {
   auto const type = v.type().resolve();
-  if (!type) return v.bytes().empty() ? json::value{} : json::value{v.to_string()};
+  if (type.kind() == btf_kind::array && !v.text()) {
+    json::array elements;
+    auto const count = v.size();
+    elements.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) elements.push_back(value_of(v[i]));
+    return json::value(std::move(elements));
+  }
+  if (v.bytes().empty()) return json::value();
   if (type.has_members()) {
     json::object members;
     add_members(members, v);
-    return members;
+    return json::value(std::move(members));
   }
-  if (auto const text = v.text()) return utf8(*text);
-  if (type.kind() != btf_kind::array) return scalar(v, type);
-  json::array elements;
-  auto const count = v.size();
-  elements.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) elements.push_back(value_of(v[i]));
-  return elements;
+  if (auto const text = v.text()) return json::value(utf8(*text));
+  return type ? scalar(v, type) : json::value(v.to_string());
 }
 
 }  // namespace

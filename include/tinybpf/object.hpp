@@ -1,8 +1,8 @@
 // A BPF object file: opened, adjusted, loaded.
 #pragma once
 
-#include <tinybpf/layout.hpp>
 #include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/program.hpp>
 

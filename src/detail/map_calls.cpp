@@ -24,9 +24,9 @@ struct encoding {
 };
 
 constexpr encoding integers[] = {
-    {false, 1, stored_as<std::uint8_t>}, {false, 2, stored_as<std::uint16_t>}, {false, 4, stored_as<std::uint32_t>},
-    {false, 8, stored_as<std::uint64_t>}, {true, 1, stored_as<std::int8_t>},   {true, 2, stored_as<std::int16_t>},
-    {true, 4, stored_as<std::int32_t>},  {true, 8, stored_as<std::int64_t>},
+    {false, 1, stored_as<std::uint8_t>},  {false, 2, stored_as<std::uint16_t>}, {false, 4, stored_as<std::uint32_t>},
+    {false, 8, stored_as<std::uint64_t>}, {true, 1, stored_as<std::int8_t>},    {true, 2, stored_as<std::int16_t>},
+    {true, 4, stored_as<std::int32_t>},   {true, 8, stored_as<std::int64_t>},
 };
 
 /// Null if a value of the type is no number that C++ has.

@@ -1,7 +1,6 @@
 // Channels as one stream, without I/O of its own: whose turn it is, what is known of types and losses, when to sleep.
 #pragma once
 
-#include <tinybpf/layout.hpp>
 #include <tinybpf/detail/channel.hpp>
 #include <tinybpf/detail/doorbell.hpp>
 #include <tinybpf/detail/fork_count.hpp>
@@ -11,6 +10,7 @@
 #include <tinybpf/detail/wakeup_rule.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/event.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/wakeup.hpp>
 
 #include <algorithm>

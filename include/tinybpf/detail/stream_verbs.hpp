@@ -252,11 +252,9 @@ struct stream_verbs {
 
   template <class Value, class Ex>
   static asio::awaitable<Value, Ex> next_dynamic(impl_ptr impl, std::string btf_name) {
-    if (impl)
-      or_throw([&](error_code& ec, diagnostics& details) { return impl->describes(btf_name, ec, details); });
+    if (impl) or_throw([&](error_code& ec, diagnostics& details) { return impl->describes(btf_name, ec, details); });
     auto const r = co_await next<read_plan<type_check::once, record<>>, Ex>(pin<impl_type>{impl.get()});
-    co_return or_throw(
-        [&](error_code& ec, diagnostics& details) { return impl->viewed_as(btf_name, r, ec, details); });
+    co_return or_throw([&](error_code& ec, diagnostics& details) { return impl->viewed_as(btf_name, r, ec, details); });
   }
 
   template <class Plan, class Ex>

@@ -48,43 +48,44 @@ std::string_view keyword(btf_kind kind) {
   }
 }
 
-/// A declaration of C, read from the inside to the outside: `inner` is what was read so far.
-std::string declared(btf_type const& t, std::string inner, int depth) {
-  if (depth > deepest) return "...";
-  auto const spaced = [&](std::string word) { return inner.empty() ? word : word + " " + inner; };
+/// A declaration of C, read from the inside to the outside: `inner` is what was read so far. `steps` are those that may
+/// still be made: a prototype in damaged BTF may be its own parameter, several times.
+std::string declared(btf_type const& t, std::string inner, int& steps) {
+  if (steps-- <= 0) return "...";
+  auto const spaced = [&](std::string word) { return word + (inner.empty() || inner.starts_with('[') ? "" : " ") + inner; };
   auto const around = [&](std::string suffix) { return (inner.starts_with('*') ? "(" + inner + ")" : inner) + suffix; };
   auto const arguments = [&](btf_type const& prototype) {
     std::string text;
     for (auto const& p : prototype.parameters())
-      text += (text.empty() ? "" : ", ") + (p.type ? declared(p.type, {}, depth + 1) : std::string{"..."});
+      text += (text.empty() ? "" : ", ") + (p.type ? declared(p.type, {}, steps) : std::string{"..."});
     return "(" + (text.empty() ? "void" : text) + ")";
   };
   switch (t.kind()) {
     case btf_kind::void_:
       return spaced("void");
     case btf_kind::ptr:
-      return declared(t.target(), "*" + inner, depth + 1);
+      return declared(t.target(), "*" + inner, steps);
     case btf_kind::array:
-      return declared(t.target(), around("[" + (t.count() != 0 ? std::to_string(t.count()) : "") + "]"), depth + 1);
+      return declared(t.target(), around("[" + (t.count() != 0 ? std::to_string(t.count()) : "") + "]"), steps);
     case btf_kind::const_:
     case btf_kind::volatile_:
     case btf_kind::restrict_: {
       std::string const word{to_string(t.kind())};
       // Of a pointer, it stands behind the asterisk.
-      if (t.target().kind() == btf_kind::ptr) return declared(t.target(), spaced(word), depth + 1);
-      auto const text = declared(t.target(), std::move(inner), depth + 1);
+      if (t.target().kind() == btf_kind::ptr) return declared(t.target(), spaced(word), steps);
+      auto const text = declared(t.target(), std::move(inner), steps);
       return word + " " + text;
     }
     case btf_kind::type_tag:
-      return declared(t.target(), std::move(inner), depth + 1);
+      return declared(t.target(), std::move(inner), steps);
     case btf_kind::func_proto:
-      return declared(t.target(), around(arguments(t)), depth + 1);
+      return declared(t.target(), around(arguments(t)), steps);
     case btf_kind::func:
-      return declared(t.target(), std::string{t.name()}, depth + 1);
+      return declared(t.target(), std::string{t.name()}, steps);
     case btf_kind::var:
-      return declared(t.target(), std::string{t.name()}, depth + 1);
+      return declared(t.target(), std::string{t.name()}, steps);
     default:
-      return spaced(std::string{keyword(t.kind())} + (t.name().empty() ? "(anonymous)" : std::string{t.name()}));
+      return spaced(std::string{keyword(t.kind())} + (t.name().empty() ? "{...}" : std::string{t.name()}));
   }
 }
 
@@ -126,7 +127,8 @@ std::string_view btf_type::name() const noexcept {
 
 std::string btf_type::to_string() const {
   if (kind() == btf_kind::fwd && btf_kflag(raw_type(*this))) return "union " + std::string{name()};
-  return declared(*this, {}, 0);
+  int steps = 200;
+  return declared(*this, {}, steps);
 }
 
 std::size_t btf_type::size() const noexcept {

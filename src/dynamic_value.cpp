@@ -1,12 +1,10 @@
 #include <tinybpf/dynamic_value.hpp>
 
 #include "detail/btf_tables.hpp"
-#include "detail/log_capture.hpp"
 #include "detail/report.hpp"
 
+#include <algorithm>
 #include <bit>
-#include <cstdarg>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -68,17 +66,62 @@ bool is_text(btf_type const& array) noexcept {
   return array.kind() == btf_kind::array && array.target().resolve().is_char();
 }
 
-void append(void* text, char const* format, va_list arguments) {
-  va_list again;
-  va_copy(again, arguments);
-  auto& to = *static_cast<std::string*>(text);
-  auto const length = std::vsnprintf(nullptr, 0, format, again);
-  va_end(again);
-  if (length <= 0) return;
-  auto const end = to.size();
-  to.resize(end + static_cast<std::size_t>(length) + 1);
-  std::vsnprintf(to.data() + end, static_cast<std::size_t>(length) + 1, format, arguments);
-  to.pop_back();
+/// As a string of C.
+void append_quoted(std::string& to, std::string_view text) {
+  to += '"';
+  for (char const c : text) {
+    if (c == '"' || c == '\\') to += '\\';
+    if (c >= ' ' && c <= '~') {
+      to += c;
+    } else {
+      constexpr std::string_view names = "nrt";
+      auto const name = std::string_view{"\n\r\t"}.find(c);
+      to += '\\';
+      if (name != std::string_view::npos)
+        to += names[name];
+      else
+        to += "x" + hexadecimal(std::as_bytes(std::span{&c, 1}));
+    }
+  }
+  to += '"';
+}
+
+// As libbpf's btf_dump__dump_type_data, which cuts an array of bytes off behind the first zero, and in some versions
+// all arrays of bytes behind that one.
+void append(std::string& to, dynamic_value const& v) {
+  auto const type = v.type().resolve();
+  auto const list = [&to](char open, char close, auto const& each, auto const& one) {
+    to += open;
+    bool first = true;
+    for (auto const& e : each) {
+      if (!std::exchange(first, false)) to += ", ";
+      one(e);
+    }
+    to += close;
+  };
+  if (!type) {
+    to += hexadecimal(v.bytes());
+  } else if (type.has_members()) {
+    list('{', '}', v.fields(), [&to](dynamic_field const& f) {
+      if (!f.name.empty()) (to += '.').append(f.name) += " = ";
+      if (f.value.type()) to += "(" + f.value.type().to_string() + ")";
+      append(to, f.value);
+    });
+  } else if (is_text(type)) {
+    append_quoted(to, *v.text());
+  } else if (type.kind() == btf_kind::array) {
+    std::vector<dynamic_value> elements;
+    for (std::size_t i = 0; i < v.size(); ++i) elements.push_back(v[i]);
+    list('[', ']', elements, [&to](dynamic_value const& e) { append(to, e); });
+  } else if (auto const name = v.text()) {
+    to += *name;
+  } else if (auto const n = v.to_number(); n && type.is_bool()) {
+    to += *n != 0 ? "true" : "false";
+  } else if (n && type.kind() != btf_kind::ptr) {
+    to += n->to_string();
+  } else {
+    to += v.hexadecimal_number();
+  }
 }
 
 }  // namespace
@@ -240,25 +283,21 @@ void dynamic_value::refuse_number(number const& n, error_code& ec, diagnostics& 
          n.to_string() + ", a '" + type_.to_string() + "', does not fit the type that is asked for");
 }
 
-std::string dynamic_value::to_string() const {
+std::string dynamic_value::hexadecimal_number() const {
   auto const data = bytes();
-  if (data.empty()) return {};
-  if (!type_) return hexadecimal(data);
-  if (bit_size_ != 0) {
-    auto const n = to_number();
-    return "(" + type_.to_string() + ")" + (n ? n->to_string() : hexadecimal(data));
-  }
-  detail::log_capture const quiet;
+  std::vector<std::byte> digits(data.begin(), data.end());
+  if constexpr (std::endian::native == std::endian::little) std::reverse(digits.begin(), digits.end());
+  auto const text = hexadecimal(digits);
+  auto const first = text.find_first_not_of('0');
+  return "0x" + (first == std::string::npos ? "0" : text.substr(first));
+}
+
+std::string dynamic_value::to_string() const {
+  if (bytes().empty()) return {};
   std::string text;
-  auto* const dump = btf_dump__new(detail::btf_access::tables(type_)->raw, append, &text, nullptr);
-  if (dump == nullptr) return hexadecimal(data);
-  btf_dump_type_data_opts options{};
-  options.sz = sizeof options;
-  options.compact = true;
-  options.emit_zeroes = true;
-  auto const written = btf_dump__dump_type_data(dump, type_.id(), data.data(), data.size(), &options);
-  btf_dump__free(dump);
-  return written < 0 ? hexadecimal(data) : text;
+  if (type_) text = "(" + type_.to_string() + ")";
+  append(text, *this);
+  return text;
 }
 
 }  // namespace tinybpf

@@ -6,12 +6,9 @@
 #include <boost/json/value.hpp>
 #include <boost/json/value_from.hpp>
 
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,18 +50,6 @@ json::string utf8(std::string_view text) {
   return valid;
 }
 
-// As a number is written: the highest digits first.
-std::string hexadecimal(std::span<std::byte const> number) {
-  std::string digits;
-  for (auto const b : number) {
-    char two[3];
-    std::snprintf(two, sizeof two, "%02x", std::to_integer<unsigned>(b));
-    digits.insert(std::endian::native == std::endian::little ? 0 : digits.size(), two);
-  }
-  auto const first = digits.find_first_not_of('0');
-  return "0x" + (first == std::string::npos ? "0" : digits.substr(first));
-}
-
 json::value value_of(dynamic_value const& v);
 
 void add_members(json::object& to, dynamic_value const& v) {
@@ -79,7 +64,7 @@ void add_members(json::object& to, dynamic_value const& v) {
 // With parentheses: a value in braces is an array of it.
 json::value scalar(dynamic_value const& v, btf_type const& type) {
   auto const n = v.to_number();
-  if (!n || type.kind() == btf_kind::ptr) return json::value(hexadecimal(v.bytes()));
+  if (!n || type.kind() == btf_kind::ptr) return json::value(v.hexadecimal_number());
   if (type.is_bool()) return json::value(*n != 0);
   if (!n->is_integer()) {
     auto const f = n->as<double>();

@@ -140,6 +140,22 @@ std::optional<std::vector<std::byte>> map::lookup(std::span<std::byte const> key
   return value;
 }
 
+void map::check_types(type_shape const& key, type_shape const& value, field_names names, error_code& ec,
+                      diagnostics& details) const {
+  detail::begin(ec, details);
+  if (!is_open()) return report(ec, details, errc::closed, "typed view of a closed map");
+  if (!single_valued("a typed view", ec, details)) return;
+  auto const check = [&](char const* part, std::size_t size, btf_type const& type, type_shape const& shape) {
+    if (!sized(*core_, "a typed view", part, size, shape.size, ec, details)) return false;
+    if (type) core_->owner->types()->check_as(shape, type, names, ec, details);
+    if (!ec) return true;
+    details.map = core_->name;
+    details.message = std::string{"a typed view of map '"} + core_->name + "': its " + part + ": " + details.message;
+    return false;
+  };
+  if (check("key", key_size(), btf_key(), key)) check("value", value_size(), btf_value(), value);
+}
+
 std::optional<number> map::lookup_number(number key, error_code& ec, diagnostics& details) const {
   if (!ready(core_.get(), "lookup", ec, details)) return std::nullopt;
   if (!single_valued("lookup", ec, details)) return std::nullopt;

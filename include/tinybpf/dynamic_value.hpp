@@ -98,8 +98,11 @@ class dynamic_value {
     }
   }
 
-  /// All of it as libbpf prints it, in one line: "(struct event){.pid = (__u32)7,.comm = ...}". Bytes in hexadecimal
-  /// where there is no type. See json.hpp for JSON.
+  /// The number in hexadecimal, however wide it is: "0x1f". What pointers look like.
+  [[nodiscard]] std::string hexadecimal_number() const;
+
+  /// All of it in the manner of libbpf, in one line: `(struct event){.pid = (__u32)7, .comm = (char[16])"cat"}`. Bytes
+  /// without a type in hexadecimal. json.hpp makes JSON of it.
   [[nodiscard]] std::string to_string() const;
 
  private:

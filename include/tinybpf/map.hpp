@@ -2,9 +2,11 @@
 #pragma once
 
 #include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/number.hpp>
 #include <tinybpf/types.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,6 +21,9 @@ namespace tinybpf {
 
 class btf_type;
 class dynamic_map;
+template <shared_with_kernel K, shared_with_kernel V>
+  requires std::default_initializable<V>
+class typed_map;
 
 namespace detail {
 struct map_core;
@@ -77,6 +82,18 @@ class map {
   [[nodiscard]] btf_type btf_key() const;
   /// @overload
   [[nodiscard]] btf_type btf_value() const;
+
+  /// A view with keys K and values V; see typed_map.hpp. They are held once against the map's sizes, and against its
+  /// types where BTF has them, as `object::register_type` does it. Errors: `errc::closed`, `errc::size_mismatch`,
+  /// `errc::type_mismatch`; `errc::not_supported` for a per-CPU map, whose values are several.
+  template <class K, class V>
+  [[nodiscard]] typed_map<K, V> typed(field_names names = field_names::check) const;
+  /// @overload
+  template <class K, class V>
+  typed_map<K, V> typed(field_names names, error_code& ec) const;
+  /// @overload
+  template <class K, class V>
+  typed_map<K, V> typed(field_names names, error_code& ec, diagnostics& details) const;
 
   /// Reads the map by what BTF says of its keys and values; see dynamic_map.hpp.
   [[nodiscard]] dynamic_map dynamic() const;
@@ -170,6 +187,8 @@ class map {
 
  private:
   friend struct detail::handle_access;
+  void check_types(type_shape const& key, type_shape const& value, field_names names, error_code& ec,
+                   diagnostics& details) const;
   std::optional<number> lookup_number(number key, error_code& ec, diagnostics& details) const;
   bool single_valued(char const* operation, error_code& ec, diagnostics& details) const;
   void refuse_value(number value, error_code& ec, diagnostics& details) const;

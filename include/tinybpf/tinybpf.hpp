@@ -20,6 +20,7 @@
 #include <tinybpf/program.hpp>
 #include <tinybpf/reservation.hpp>
 #include <tinybpf/ring_buffer.hpp>
+#include <tinybpf/typed_map.hpp>
 #include <tinybpf/types.hpp>
 #include <tinybpf/user_ring_buffer.hpp>
 #include <tinybpf/version.hpp>

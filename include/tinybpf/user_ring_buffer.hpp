@@ -1,11 +1,11 @@
 // User ring buffers: records from this program to BPF programs.
 #pragma once
 
-#include <tinybpf/layout.hpp>
 #include <tinybpf/detail/pins.hpp>
 #include <tinybpf/detail/tokens.hpp>
 #include <tinybpf/detail/user_ring_impl.hpp>
 #include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/reservation.hpp>
 

@@ -5,7 +5,6 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <set>
 #include <utility>
 
 namespace tinybpf::detail {
@@ -16,7 +15,7 @@ constexpr int deepest = 32;
 // A damaged object's structs of structs may name more members than anyone can wait for.
 constexpr std::size_t most_members = 100'000;
 
-/// Walks everything that printing a value of a type comes to.
+/// Walks everything that a value of a type is made of.
 class flaw_search {
  public:
   explicit flaw_search(::btf const* types) : types_{types} {}
@@ -44,6 +43,8 @@ class flaw_search {
       case BTF_KIND_ENUM64:
         if (t->size != 0 && t->size <= 16) return true;
         return refuse("has a number of " + std::to_string(t->size) + " bytes");
+      case BTF_KIND_PTR:
+        return true;  // to whatever
       case BTF_KIND_TYPEDEF:
       case BTF_KIND_CONST:
       case BTF_KIND_VOLATILE:
@@ -51,8 +52,6 @@ class flaw_search {
       case BTF_KIND_TYPE_TAG:
       case BTF_KIND_VAR:
         return value(t->type, depth + 1);
-      case BTF_KIND_PTR:
-        return ends(t->type, depth);
       case BTF_KIND_ARRAY: {
         auto const& a = *::btf_array(t);
         if (!value(a.type, depth + 1)) return false;
@@ -98,55 +97,9 @@ class flaw_search {
     return true;
   }
 
-  // What is only named: structs are not looked into, unless their members stand for a name.
-  bool pointee(std::uint32_t id, int depth) {
-    if (depth > 2 * deepest) return refuse("points without an end");
-    if (id == 0 || !named_.insert(id).second) return true;  // a second way to it ends as the first did
-    auto const* const t = btf__type_by_id(types_, id);
-    if (t == nullptr) return refuse("refers to a type that does not exist");
-    bool sound = true;
-    switch (::btf_kind(t)) {
-      case BTF_KIND_TYPEDEF:
-        break;  // is named, too
-      case BTF_KIND_PTR:
-      case BTF_KIND_CONST:
-      case BTF_KIND_VOLATILE:
-      case BTF_KIND_RESTRICT:
-      case BTF_KIND_TYPE_TAG:
-        sound = ends(t->type, depth);
-        break;
-      case BTF_KIND_ARRAY:
-        sound = ends(::btf_array(t)->type, depth);
-        break;
-      case BTF_KIND_FUNC_PROTO:
-        sound = ends(t->type, depth);
-        for (__u32 i = 0; sound && i < btf_vlen(t); ++i) sound = ends(btf_params(t)[i].type, depth);
-        break;
-      case BTF_KIND_STRUCT:
-      case BTF_KIND_UNION:
-        if (!name_at(types_, t->name_off).empty()) break;
-        for (__u32 i = 0; sound && i < btf_vlen(t); ++i) sound = ends(btf_members(t)[i].type, depth);
-        break;
-      default:
-        break;
-    }
-    return sound;
-  }
-
-  // One more step of a chain that must not come back to where it was.
-  bool ends(std::uint32_t id, int depth) {
-    if (on_the_way_.contains(id)) return refuse("points without an end");
-    auto const here = on_the_way_.insert(id).first;
-    bool const sound = pointee(id, depth + 1);
-    on_the_way_.erase(here);
-    return sound;
-  }
-
   ::btf const* types_;
   std::string flaw_;
   std::size_t members_ = 0;
-  std::set<std::uint32_t> named_;
-  std::set<std::uint32_t> on_the_way_;
 };
 
 }  // namespace

@@ -28,8 +28,8 @@ struct btf_tables {
   /// A copy of the types of an object, which stay when the object goes. Null if it has none.
   static std::shared_ptr<btf_tables const> copy_of(::btf const* types, std::string source);
 
-  /// Empty if values of the type can be read: the layouts of its members lie within it, and end somewhere, as do the
-  /// pointers in it. What is wrong otherwise. Damaged BTF need not make sense, and libbpf prints values without a look.
+  /// Empty if values of the type can be read: its members lie within it, and end somewhere. What is wrong otherwise:
+  /// damaged BTF need not make sense.
   std::string const& flaw_of(std::uint32_t id) const;
 
   ::btf* const raw;

@@ -118,6 +118,11 @@ bool type_registry::fits(type_shape const& shape, std::string const& cpp_name, s
   return false;
 }
 
+void type_registry::check_as(type_shape const& shape, btf_type const& type, field_names names, error_code& ec,
+                             diagnostics& details) {
+  fits(shape, boost::core::demangle(shape.type->name()), type.id(), type.to_string(), names, ec, details);
+}
+
 void type_registry::check(type_shape const& shape, error_code& ec, diagnostics& details) {
   std::lock_guard const lock{mutex_};
   if (find(shape) != nullptr || types() == nullptr) return;

@@ -33,6 +33,9 @@ class type_registry {
   std::string name_of(std::type_info const& type) const;
   std::optional<type_shape> shape_named(std::string_view btf_name) const;
 
+  /// Checks a type that has no name to be registered under, such as that of a map's keys.
+  void check_as(type_shape const& shape, btf_type const& type, field_names names, error_code& ec, diagnostics& details);
+
   /// Checks a type that a stream is about to be read as: against its registration, or else against the object's type of
   /// the same unqualified name. A type that the object does not know by name is held to each record's size alone.
   void check(type_shape const& shape, error_code& ec, diagnostics& details);

@@ -159,6 +159,9 @@ std::span<field_layout const> fields_of() noexcept {
 
 template <class T>
 type_layout make_layout() noexcept {
+  static_assert(!std::is_pointer_v<T>, "a pointer in the object is a std::uint64_t in C++");
+  static_assert(!std::is_unbounded_array_v<T>,
+                "leave the flexible array out of the description, and say size_rule::at_least in event_traits");
   type_layout l;
   l.type = &typeid(T);
   l.size = sizeof(T);

@@ -782,9 +782,10 @@ BOOST_DESCRIBE_STRUCT(behind_bits, (), (rest))
 struct bit_record {
   u16 a;
   u16 more;
-  u32 bits;
+  u16 bits;
+  u16 last;
 };
-BOOST_DESCRIBE_STRUCT(bit_record, (), (a, more))
+BOOST_DESCRIBE_STRUCT(bit_record, (), (a, more, last))
 struct bit_records {
   bit_record records[3];
 };
@@ -1124,7 +1125,8 @@ std::vector<row> rows_that_do_not() {
                                 {{what::size, "pid"}, {what::kind, "more", "u16[3] at 2", "3 bits at 4 ('first')"}}),
       refused<cpp::second_bits>("t_crossing_bits", {{what::kind, "second", "u8 at 1", "6 bits at 0 ('second')"}}),
       refused<cpp::behind_bits>("t_crossing_bits", {{what::extra, "rest", "u16 at 2", "nothing"}}),
-      refused<cpp::bit_records>("t_bit_records", {{what::size, "records.a"}, {what::extra, "records.more"}}),
+      refused<cpp::bit_records>(
+          "t_bit_records", {{what::size, "records.a"}, {what::extra, "records.more"}, {what::extra, "records.last"}}),
       refused<cpp::signed_pointers>("t_pointers", {{what::kind, "here", "s64 at 0", "pointer at 0"}}),
       refused<cpp::header>("t_flexible", {{what::missing, "data", "nothing", "flexible array at 8"}}),
       refused<cpp::growing_otherwise>("t_flexible", {{what::signedness, "kind"}}),

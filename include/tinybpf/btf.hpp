@@ -32,8 +32,8 @@ concept shared_with_kernel =
 /// bit-fields must be described. A member that has no name in C may have any in C++. Of a type that is not looked into,
 /// a union or one that specialises `opaque_layout`, only place and size are checked: what the object has there may be
 /// anything that ends within it, but no union and no field of the same name with another size. Bit-fields are not
-/// checked at all: they cannot be described in C++ and are left out, and a described field must not lie where the object
-/// has some. Thread-safe.
+/// checked at all: they cannot be described in C++ and are left out, and no other field may lie where the object has
+/// some. Thread-safe.
 template <shared_with_kernel T>
 [[nodiscard]] type_layout const& layout_of() noexcept {
   return detail::layout_of_any<std::remove_cv_t<T>>();

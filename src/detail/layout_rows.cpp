@@ -203,7 +203,8 @@ std::string layout_row::spacing() const {
   std::string text;
   auto tight = size;
   for (auto i = counts.size(); i-- != 0; tight *= counts[i])
-    if (counts[i] > 1 && steps[i] != tight) text += (text.empty() ? ", every " : " and ") + std::to_string(steps[i]) + " bytes";
+    if (counts[i] > 1 && steps[i] != tight)
+      text += (text.empty() ? ", every " : " and ") + std::to_string(steps[i]) + " bytes";
   return text;
 }
 

@@ -309,7 +309,7 @@ struct constant {
   u32 const a;
   s32 const b;
   u64 const c;
-  std::array<u16, 2> const d;
+  std::array<u16 const, 2> d;
 };
 
 struct unlike_qualified {

@@ -7,6 +7,7 @@
 #include <tinybpf/error.hpp>
 #include <tinybpf/event.hpp>
 #include <tinybpf/event_source.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/link.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/object.hpp>

@@ -260,7 +260,6 @@ std::string swapped_with(layout_rows const& cpp, layout_rows const& object, btf_
   auto const* const oa = row_called(object, a.field);
   if (ca == nullptr || oa == nullptr) return {};
   for (auto const& b : differences) {
-    if (b.kind != what::offset) continue;
     auto const* const cb = row_called(cpp, b.field);
     auto const* const ob = row_called(object, b.field);
     if (cb != nullptr && ob != nullptr && ca->offset == ob->offset && cb->offset == oa->offset) return b.field;

@@ -150,6 +150,16 @@ struct t_anonymous {
 };
 KEEP(struct t_anonymous, t_anonymous);
 
+struct t_anonymous_inside {
+	struct {
+		struct {
+			__u32 x;
+		};
+		__u32 y;
+	} at;
+};
+KEEP(struct t_anonymous_inside, t_anonymous_inside);
+
 struct t_arrays {
 	__u32 ports[4];
 	__u8 table[2][3];
@@ -165,6 +175,11 @@ struct t_records {
 	struct t_point points[3];
 };
 KEEP(struct t_records, t_records);
+
+struct t_record {
+	struct t_point points[1];
+};
+KEEP(struct t_record, t_record);
 
 struct t_windows {
 	struct {
@@ -189,6 +204,24 @@ struct t_unions {
 };
 KEEP(struct t_unions, t_unions);
 
+struct t_padded_union {
+	__u64 id;
+	union {
+		__u32 a;
+		__u16 b;
+	} value;
+};
+KEEP(struct t_padded_union, t_padded_union);
+
+struct t_union_list {
+	__u64 count;
+	union {
+		__u32 a;
+		__u16 b;
+	} values[3];
+};
+KEEP(struct t_union_list, t_union_list);
+
 struct t_anonymous_union {
 	__u64 id;
 	union {
@@ -211,6 +244,21 @@ struct t_bits {
 	__u64 time;
 };
 KEEP(struct t_bits, t_bits);
+
+// The second lies in two bytes.
+struct t_crossing_bits {
+	__u32 first : 6;
+	__u32 second : 6;
+};
+KEEP(struct t_crossing_bits, t_crossing_bits);
+
+struct t_bit_records {
+	struct {
+		__u32 a;
+		__u32 bits : 3;
+	} records[3];
+};
+KEEP(struct t_bit_records, t_bit_records);
 
 struct t_pointers {
 	void *here;

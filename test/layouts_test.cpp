@@ -1,5 +1,6 @@
 // C++ types against the types of layouts.bpf.c: which fit, how each other one differs, and what is said about it.
 #include "../src/detail/layout_rows.hpp"
+#include "../src/detail/type_registry.hpp"
 #include "support.hpp"
 
 #include <tinybpf/event.hpp>
@@ -121,6 +122,11 @@ struct float_pair {
 };
 BOOST_DESCRIBE_STRUCT(float_pair, (), (pid, tgid))
 
+struct plain_signed_pair {
+  s32 one;
+  s32 two;
+};
+
 struct single {
   u32 pid;
 };
@@ -130,6 +136,12 @@ struct derived_pair : single {
   u32 tgid;
 };
 BOOST_DESCRIBE_STRUCT(derived_pair, (single), (tgid))
+
+struct late_pair {
+  u32 gap;
+  s32 tgid;
+};
+BOOST_DESCRIBE_STRUCT(late_pair, (), (tgid))
 
 struct triple {
   u32 pid;
@@ -272,6 +284,13 @@ struct long_ints {
 };
 BOOST_DESCRIBE_STRUCT(long_ints, (), (a, b, c))
 
+struct turned_ints {
+  u32 b;
+  u32 c;
+  u32 a;
+};
+BOOST_DESCRIBE_STRUCT(turned_ints, (), (b, c, a))
+
 struct outer_ints {
   u32 a;
   u32 c;
@@ -290,7 +309,7 @@ struct constant {
   u32 const a;
   s32 const b;
   u64 const c;
-  std::array<u16, 2> const d;
+  std::array<u16 const, 2> d;
 };
 
 struct unlike_qualified {
@@ -495,6 +514,31 @@ struct anonymous {
 };
 BOOST_DESCRIBE_STRUCT(anonymous, (), (id, x, y))
 
+struct anonymous_inside {
+  struct {
+    u32 x;
+    u32 y;
+  } at;
+};
+struct inner_place {
+  u32 x;
+  u32 y;
+};
+BOOST_DESCRIBE_STRUCT(inner_place, (), (x, y))
+struct described_inside {
+  inner_place at;
+};
+BOOST_DESCRIBE_STRUCT(described_inside, (), (at))
+struct turned_inner_place {
+  u32 y;
+  u32 x;
+};
+BOOST_DESCRIBE_STRUCT(turned_inner_place, (), (y, x))
+struct turned_inside {
+  turned_inner_place at;
+};
+BOOST_DESCRIBE_STRUCT(turned_inside, (), (at))
+
 struct arrays {
   u32 ports[4];
   u8 table[2][3];
@@ -524,6 +568,11 @@ struct point {
   u32 y;
 };
 BOOST_DESCRIBE_STRUCT(point, (), (x, y))
+
+struct plain_wide_point {
+  u32 x;
+  u32 y;
+};
 
 struct records {
   u64 count;
@@ -557,6 +606,11 @@ struct far_records {
   far_point points[3];
 };
 BOOST_DESCRIBE_STRUCT(far_records, (), (count, points))
+
+struct far_record {
+  far_point points[1];
+};
+BOOST_DESCRIBE_STRUCT(far_record, (), (points))
 
 struct window {
   u32 limits[2];
@@ -616,6 +670,20 @@ struct array_unions {
 };
 BOOST_DESCRIBE_STRUCT(array_unions, (), (family, address, port))
 
+struct padded_union {
+  u64 id;
+  union {
+    u32 a;
+    u64 b;
+  } value;
+};
+
+struct union_list {
+  u64 count;
+  short_address values[2];
+};
+BOOST_DESCRIBE_STRUCT(union_list, (), (count, values))
+
 union value {
   u64 number;
   u64 pointer;
@@ -633,6 +701,12 @@ union either {
 union neither {
   u32 a;
 };
+
+struct union_pair {
+  either pid;
+  u32 tgid;
+};
+BOOST_DESCRIBE_STRUCT(union_pair, (), (pid, tgid))
 
 struct bits {
   u32 pid;
@@ -665,6 +739,58 @@ struct hidden_bits {
 };
 BOOST_DESCRIBE_STRUCT(hidden_bits, (), (pid, bits, time))
 
+// Called as one of the bit-fields is.
+struct hidden_first_bits {
+  u32 pid;
+  hidden first;
+  u64 time;
+};
+BOOST_DESCRIBE_STRUCT(hidden_first_bits, (), (pid, first, time))
+
+struct hidden_hole {
+  u32 pid;
+  hidden pad;
+  u64 time;
+};
+BOOST_DESCRIBE_STRUCT(hidden_hole, (), (pid, pad, time))
+
+// Next to the bit-fields, and over them.
+struct before_bits {
+  u16 pid;
+  u16 more;
+  u64 time;
+};
+BOOST_DESCRIBE_STRUCT(before_bits, (), (pid, more, time))
+struct across_bits {
+  u16 pid;
+  u16 more[3];
+  u64 time;
+};
+BOOST_DESCRIBE_STRUCT(across_bits, (), (pid, more, time))
+struct second_bits {
+  u8 first;
+  u8 second;
+  u16 rest;
+};
+BOOST_DESCRIBE_STRUCT(second_bits, (), (second))
+struct behind_bits {
+  u16 bits;
+  u16 rest;
+};
+BOOST_DESCRIBE_STRUCT(behind_bits, (), (rest))
+
+struct bit_record {
+  u16 a;
+  u16 more;
+  u16 bits;
+  u16 last;
+};
+BOOST_DESCRIBE_STRUCT(bit_record, (), (a, more, last))
+struct bit_records {
+  bit_record records[3];
+};
+BOOST_DESCRIBE_STRUCT(bit_records, (), (records))
+
 struct hidden_pair {
   u32 a;
   u32 b;
@@ -681,6 +807,11 @@ struct pointers {
   u64 there;
 };
 BOOST_DESCRIBE_STRUCT(pointers, (), (here, there))
+
+struct plain_pointers {
+  u64 here;
+  u64 there;
+};
 
 struct signed_pointers {
   s64 here;
@@ -719,6 +850,28 @@ BOOST_DESCRIBE_STRUCT(far_pointer, (), (far))
 
 struct nothing {};
 
+// Called as the object's are, as streams look for them.
+struct t_pair {
+  u32 pid;
+  u32 tgid;
+};
+BOOST_DESCRIBE_STRUCT(t_pair, (), (pid, tgid))
+template <class T>
+struct t_tail {
+  T value;
+};
+
+namespace outdated {
+
+struct t_pair {
+  u32 pid;
+};
+struct t_event {
+  u32 pid;
+  u64 time;
+};
+
+}  // namespace outdated
 }  // namespace cpp
 
 template <>
@@ -804,8 +957,12 @@ std::vector<row> rows_that_fit() {
       fits<cpp::plain_nested>("t_nested"),
       fits<cpp::flat_nested, ignore>("t_nested"),
       fits<cpp::hidden_nested>("t_nested"),
+      fits<cpp::hidden_pair>("t_pair"),
+      fits<cpp::either>("t_pair"),
       fits<cpp::deep>("t_deep"),
       fits<cpp::anonymous>("t_anonymous"),
+      fits<cpp::anonymous_inside>("t_anonymous_inside"),
+      fits<cpp::described_inside>("t_anonymous_inside"),
       fits<cpp::arrays>("t_arrays"),
       fits<cpp::plain_arrays>("t_arrays"),
       fits<cpp::records>("t_records"),
@@ -813,15 +970,19 @@ std::vector<row> rows_that_fit() {
       fits<cpp::windows_of>("t_windows"),
       fits<cpp::one>("t_one"),
       fits<cpp::unions>("t_unions"),
+      fits<cpp::whole_unions, ignore>("t_unions"),
       fits<cpp::anonymous_union>("t_anonymous_union"),
       fits<cpp::either>("t_either"),
       fits<cpp::bits>("t_bits"),
       fits<cpp::own_bits>("t_bits"),
       fits<cpp::hidden_bits>("t_bits"),
+      fits<cpp::hidden_first_bits>("t_bits"),
       fits<cpp::pointers>("t_pointers"),
       fits<cpp::list>("t_list"),
       fits<cpp::growing>("t_flexible"),
       fits<std::uint32_t>("t_number"),
+      fits<std::uint32_t>("unsigned int"),
+      fits<float>("float"),
       fits<std::array<std::uint32_t, 4>>("t_quad"),
       fits<std::array<cpp::point, 2>>("t_points"),
   };
@@ -842,10 +1003,15 @@ std::vector<row> rows_that_do_not() {
       refused<cpp::renamed_pair>("t_pair", {{what::name, "group", "group", "tgid"}}),
       refused<cpp::signed_pair>("t_pair", {{what::signedness, "pid"}, {what::signedness, "tgid"}}),
       refused<cpp::signed_pair, ignore>("t_pair", {{what::signedness, "pid"}, {what::signedness, "tgid"}}),
+      refused<cpp::plain_signed_pair>("t_pair", {{what::signedness, "pid"}, {what::signedness, "tgid"}}),
       refused<cpp::long_pair>("t_pair", {{what::size, "", "16 bytes", "8 bytes"},
                                          {what::size, "pid", "s64 at 0", "u32 at 0"},
                                          {what::signedness, "pid"},
                                          {what::offset, "tgid", "u32 at 8", "u32 at 4"}}),
+      refused<cpp::union_pair>("t_pair", {{what::size, "", "16 bytes", "8 bytes"},
+                                          {what::size, "pid", "union of 8 bytes at 0", "u32 at 0"},
+                                          {what::offset, "tgid"}}),
+      refused<cpp::late_pair>("t_pair", {{what::missing, "pid"}, {what::signedness, "tgid"}}),
       refused<cpp::float_pair>("t_pair", {{what::kind, "pid", "float at 0", "u32 at 0"}}),
       refused<cpp::single>("t_pair", {{what::size, ""}, {what::missing, "tgid", "nothing", "u32 at 4"}}),
       refused<cpp::triple>("t_pair", {{what::size, ""}, {what::extra, "uid", "u32 at 8", "nothing"}}),
@@ -856,6 +1022,7 @@ std::vector<row> rows_that_do_not() {
                                                 {what::offset, "pid", "u32 at 8", "u32 at 0"},
                                                 {what::offset, "pad", "u32 at 12", "u32 at 4"}}),
       refused<cpp::event>("t_hole", {{what::extra, "pad", "u32 at 4", "nothing"}}),
+      refused<cpp::hidden_hole>("t_hole", {{what::extra, "pad", "4 bytes at 4", "nothing"}}),
       refused<cpp::packed_event>("t_hole", {{what::size, "", "12 bytes", "16 bytes"}, {what::offset, "time"}}),
       refused<cpp::packed_tail>("t_tail", {{what::size, "", "12 bytes", "16 bytes"}}),
       refused<cpp::not_packed>("t_packed", {{what::size, "", "12 bytes", "7 bytes"},
@@ -878,6 +1045,7 @@ std::vector<row> rows_that_do_not() {
                                          {what::size, "b", "u64 at 8", "u32 at 4"},
                                          {what::offset, "b"},
                                          {what::offset, "c", "u32 at 16", "u32 at 8"}}),
+      refused<cpp::turned_ints>("t_ints", {{what::offset, "b"}, {what::offset, "a"}, {what::offset, "c"}}),
       refused<cpp::outer_ints>("t_ints", {{what::size, ""}, {what::offset, "c"}, {what::missing, "b"}}),
       refused<cpp::unlike_qualified>("t_qualified", {{what::signedness, "a", "s32 at 0", "u32 at 0"},
                                                      {what::signedness, "c", "s64 at 8", "u64 at 8"},
@@ -895,6 +1063,7 @@ std::vector<row> rows_that_do_not() {
                                            {what::kind, "kind", "bool at 16", "u8 at 16"}}),
       refused<cpp::kind>("t_state", {{what::size, "", "1 byte", "4 bytes"}}),
       refused<float>("t_state", {{what::kind, "", "float", "enum t_state of u32"}}),
+      refused<float>("t_sign", {{what::kind, "", "float", "enum t_sign of s32"}}),
       refused<cpp::flat_nested>("t_nested", {{what::name, "pid", "pid", "who.pid"},
                                              {what::name, "tgid", "tgid", "who.tgid"},
                                              {what::name, "x", "x", "at.x"},
@@ -915,6 +1084,8 @@ std::vector<row> rows_that_do_not() {
       refused<cpp::triple>(
           "t_anonymous",
           {{what::name, "pid", "pid", "id"}, {what::name, "tgid", "tgid", "x"}, {what::name, "uid", "uid", "y"}}),
+      refused<cpp::turned_inside>("t_anonymous_inside", {{what::offset, "at.y", "u32 at 0", "u32 at 4"},
+                                                         {what::offset, "at.x", "u32 at 4", "u32 at 0"}}),
       refused<cpp::turned_arrays>("t_arrays", {{what::count, "table", "u8[3][2] at 16", "u8[2][3] at 16"}}),
       refused<cpp::small_arrays>("t_arrays", {{what::count, "ports", "u16[8] at 0", "u32[4] at 0"},
                                               {what::size, "ports"},
@@ -928,6 +1099,8 @@ std::vector<row> rows_that_do_not() {
                                  {what::size, "points.x", "u16[3] at 8, every 12 bytes", "u16[3] at 8, every 8 bytes"},
                                  {what::size, "points.y"},
                                  {what::extra, "points.z", "u32[3] at 16, every 12 bytes", "nothing"}}),
+      refused<cpp::far_record>(
+          "t_record", {{what::size, "", "12 bytes", "8 bytes"}, {what::extra, "points.z", "u32[1] at 8", "nothing"}}),
       refused<cpp::not_one>("t_one", {{what::kind, "v", "u32 at 0", "u32[1] at 0"}}),
       refused<cpp::short_unions>("t_unions",
                                  {{what::size, ""},
@@ -937,11 +1110,23 @@ std::vector<row> rows_that_do_not() {
           "t_unions",
           {{what::size, "address", "union of 20 bytes at 4", "union of 16 bytes at 4"}, {what::missing, "port"}}),
       refused<cpp::array_unions>("t_unions", {{what::kind, "address", "u32[4] at 4", "union of 16 bytes at 4"}}),
+      refused<cpp::padded_union>("t_padded_union",
+                                 {{what::size, "value", "union of 8 bytes at 8", "union of 4 bytes at 8"}}),
+      refused<cpp::union_list>("t_union_list", {{what::size, "", "16 bytes", "24 bytes"}, {what::size, "values"}}),
+      refused<cpp::plain_pointers>("t_anonymous_union",
+                                   {{what::kind, "offset 8", "u64 at 8", "union of 8 bytes at 8"}}),
       refused<cpp::pointers>("t_anonymous_union", {{what::name, "here", "here", "id"},
                                                    {what::kind, "there", "u64 at 8", "union of 8 bytes at 8"}}),
       refused<cpp::neither>("t_either", {{what::size, "", "4 bytes", "8 bytes"}}),
       refused<std::uint64_t>("t_either", {{what::kind, "", "u64", "union of 8 bytes"}}),
       refused<cpp::whole_bits>("t_bits", {{what::kind, "bits", "u32 at 4", "3 bits at 4 ('first')"}}),
+      refused<cpp::before_bits>("t_bits", {{what::size, "pid"}, {what::extra, "more", "u16 at 2", "nothing"}}),
+      refused<cpp::across_bits>("t_bits",
+                                {{what::size, "pid"}, {what::kind, "more", "u16[3] at 2", "3 bits at 4 ('first')"}}),
+      refused<cpp::second_bits>("t_crossing_bits", {{what::kind, "second", "u8 at 1", "6 bits at 0 ('second')"}}),
+      refused<cpp::behind_bits>("t_crossing_bits", {{what::extra, "rest", "u16 at 2", "nothing"}}),
+      refused<cpp::bit_records>(
+          "t_bit_records", {{what::size, "records.a"}, {what::extra, "records.more"}, {what::extra, "records.last"}}),
       refused<cpp::signed_pointers>("t_pointers", {{what::kind, "here", "s64 at 0", "pointer at 0"}}),
       refused<cpp::header>("t_flexible", {{what::missing, "data", "nothing", "flexible array at 8"}}),
       refused<cpp::growing_otherwise>("t_flexible", {{what::signedness, "kind"}}),
@@ -949,6 +1134,11 @@ std::vector<row> rows_that_do_not() {
       refused<std::uint64_t>("t_number", {{what::size, "", "8 bytes", "4 bytes"}}),
       refused<std::array<std::uint16_t, 8>>(
           "t_quad", {{what::count, "", "u16[8]", "u32[4]"}, {what::size, "", "u16[8]", "u32[4]"}}),
+      refused<std::array<std::uint16_t, 2>>(
+          "t_quad", {{what::size, "", "4 bytes", "16 bytes"}, {what::count, ""}, {what::size, "", "u16[2]", "u32[4]"}}),
+      refused<std::array<std::uint16_t, 4>>("t_quad", {{what::size, "", "8 bytes", "16 bytes"}}),
+      refused<std::array<cpp::plain_wide_point, 2>>(
+          "t_points", {{what::size, "x", "u32[2] at 0, every 8 bytes", "u16[2] at 0, every 8 bytes"}}),
       refused<std::array<cpp::far_point, 2>>(
           "t_points", {{what::size, ""}, {what::size, "x"}, {what::size, "y"}, {what::extra, "z"}}),
   };
@@ -1095,6 +1285,23 @@ BOOST_AUTO_TEST_CASE(show_fields_without_names) {
   BOOST_TEST(details.hint == "add 'pad' (u32 at 4) to the C++ type, also if it is there for padding alone");
 }
 
+BOOST_AUTO_TEST_CASE(mark_where_one_ends) {
+  BOOST_TEST(refusal_of<cpp::packed_tail>("t_tail").layouts ==
+             "     C++: cpp::packed_tail    object: t_tail\n"
+             "        0  u64 time              0  u64 time\n"
+             "        8  u32 pid               8  u32 pid\n"
+             "  ->   12  end                  12  (4 bytes of padding)\n"
+             "                                16  end");
+}
+
+BOOST_AUTO_TEST_CASE(mark_a_type_of_another_kind) {
+  BOOST_TEST(refusal_of<std::uint64_t>("t_pair").layouts ==
+             "     C++: unsigned long    object: t_pair\n"
+             "  ->    0  u64                0  u32 pid\n"
+             "                              4  u32 tgid\n"
+             "        8  end                8  end");
+}
+
 BOOST_AUTO_TEST_CASE(say_what_would_help) {
   BOOST_TEST(refusal_of<cpp::swapped_pair>("t_pair").hint == "the fields 'tgid' and 'pid' have changed places");
   BOOST_TEST(refusal_of<cpp::reordered_event>("t_event").hint == "the fields 'time' and 'pid' have changed places");
@@ -1112,6 +1319,12 @@ BOOST_AUTO_TEST_CASE(say_what_would_help) {
   BOOST_TEST(refusal_of<cpp::not_aligned>("t_aligned").hint == "all fields are there: alignment or packing differs");
   BOOST_TEST(refusal_of<cpp::whole_bits>("t_bits").hint == "leave 'bits' out: bit-fields cannot be described");
   BOOST_TEST(refusal_of<cpp::kind>("t_state").hint == "");
+  BOOST_TEST(refusal_of<cpp::turned_ints>("t_ints").hint == "all fields are there, in another order");
+  BOOST_TEST(refusal_of<cpp::signed_pointers>("t_pointers").hint ==
+             "'here' is std::int64_t in C++: make it std::uint64_t");
+  BOOST_TEST(refusal_of<cpp::array_unions>("t_unions").hint == "");
+  BOOST_TEST(refusal_of<cpp::union_pair>("t_pair").hint == "");
+  BOOST_TEST(refusal_of<std::int32_t>("t_number").hint == "");
 }
 
 BOOST_AUTO_TEST_CASE(name_the_anchor_that_is_missing) {
@@ -1120,6 +1333,7 @@ BOOST_AUTO_TEST_CASE(name_the_anchor_that_is_missing) {
   auto const near = refusal_of<cpp::pair>("t_pear", errc::not_found);
   BOOST_TEST(contains(near.hint, "did you mean 't_pair'?"));
   BOOST_TEST((std::find(near.names.begin(), near.names.end(), "t_pair") != near.names.end()));
+  BOOST_TEST(contains(refusal_of<cpp::pair>("t_numbr", errc::not_found).hint, "did you mean 't_number'?"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -1166,6 +1380,78 @@ BOOST_AUTO_TEST_CASE(may_be_registered_again_but_not_otherwise) {
   obj.register_type<cpp::plain_pair>("t_pair", ec);
   BOOST_TEST(!ec);
   BOOST_TEST((*obj.lookup_type("t_pair")->type == typeid(cpp::pair)));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+namespace {
+
+/// The types of an object that is open elsewhere, and what streams that read from it know.
+struct registry_of_streams {
+  btf* types = btf__parse(LAYOUTS_BPF_O, nullptr);
+  tinybpf::detail::type_registry registry{types, "streams"};
+  error_code ec;
+  diagnostics details;
+
+  registry_of_streams() = default;
+  registry_of_streams(registry_of_streams const&) = delete;
+  ~registry_of_streams() { btf__free(types); }
+
+  template <class T>
+  error_code check() {
+    ec = {};
+    details = {};
+    registry.check(tinybpf::shape_of<T>(), ec, details);
+    return ec;
+  }
+  template <class T>
+  void add(std::string_view btf_name) {
+    registry.add(tinybpf::shape_of<T>(), btf_name, field_names::check, ec, details);
+    BOOST_TEST_REQUIRE(!ec);
+  }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(types_of_streams, registry_of_streams)
+
+BOOST_AUTO_TEST_CASE(are_held_against_the_object_s_of_that_name) {
+  BOOST_TEST(!check<cpp::t_pair>());
+  BOOST_TEST(registry.name_of(typeid(cpp::t_pair)) == "t_pair");
+  BOOST_TEST(check<cpp::outdated::t_pair>() == make_error_code(errc::type_mismatch));
+  BOOST_TEST(details.differences.size() == 2U);
+  BOOST_TEST(registry.name_of(typeid(cpp::outdated::t_pair)) == "");
+}
+
+BOOST_AUTO_TEST_CASE(are_held_against_their_registration) {
+  BOOST_TEST(check<cpp::outdated::t_event>() == make_error_code(errc::type_mismatch));
+  ec = {};
+  add<cpp::outdated::t_event>("t_hole");
+  BOOST_TEST(!check<cpp::outdated::t_event>());
+}
+
+BOOST_AUTO_TEST_CASE(may_be_unknown_to_the_object) {
+  BOOST_TEST(!check<cpp::triple>());
+  BOOST_TEST(registry.name_of(typeid(cpp::triple)) == "");
+  BOOST_TEST(!check<cpp::t_tail<std::uint32_t>>());
+  tinybpf::detail::type_registry without{nullptr, "streams"};
+  without.check(tinybpf::shape_of<cpp::outdated::t_pair>(), ec, details);
+  BOOST_TEST(!ec);
+}
+
+BOOST_AUTO_TEST_CASE(are_held_against_a_copy_when_the_object_is_gone) {
+  add<cpp::pair>("t_pair");
+  registry.keep_types(true);
+  btf__free(std::exchange(types, nullptr));
+  BOOST_TEST(check<cpp::outdated::t_pair>() == make_error_code(errc::type_mismatch));
+  BOOST_TEST(!check<cpp::t_pair>());
+  BOOST_TEST(registry.name_of(typeid(cpp::pair)) == "t_pair");
+}
+
+BOOST_AUTO_TEST_CASE(are_not_checked_where_nobody_kept_the_object_s) {
+  registry.keep_types(false);
+  btf__free(std::exchange(types, nullptr));
+  BOOST_TEST(!check<cpp::outdated::t_pair>());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -1221,6 +1507,7 @@ BOOST_AUTO_TEST_CASE(that_point_to_what_is_only_declared) {
 BOOST_AUTO_TEST_CASE(without_a_size) {
   BOOST_TEST(contains(refusal_of<cpp::nothing>("t_empty").message, "has no size"));
   BOOST_TEST(contains(refusal_of<cpp::pair>("t_empty").message, "has no size"));
+  BOOST_TEST(refusal_of<cpp::pair>("t_empty").hint == "");
 }
 
 BOOST_AUTO_TEST_CASE(without_a_name) { refusal_of<cpp::place>("", errc::not_found); }
@@ -1255,6 +1542,39 @@ BOOST_AUTO_TEST_CASE(with_members_outside) {
   BOOST_TEST(contains(refusal_of<cpp::list>(across, "t_list").message, "beyond its end"));
   auto const bits = with_changed("t_bits", [](btf_type& t, __u32) { btf_members(&t)[1].offset = 0x03ffffff; });
   BOOST_TEST(contains(refusal_of<cpp::bits>(bits, "t_bits").message, "beyond its end"));
+}
+
+BOOST_AUTO_TEST_CASE(with_members_within_a_byte) {
+  auto const image = with_changed("t_list", [](btf_type& t, __u32) { btf_members(&t)[1].offset = 65; });
+  BOOST_TEST(contains(refusal_of<cpp::list>(image, "t_list").message, "begins within a byte"));
+}
+
+BOOST_AUTO_TEST_CASE(larger_than_memory) {
+  auto* const types = btf__new_empty();
+  auto const number = btf__add_int(types, "number", 8, 0);
+  auto const numbers = btf__add_array(types, number, number, 0xffffffff);
+  auto const around = btf__add_struct(types, "around", 16);
+  btf__add_field(types, "number", number, 0, 0);
+  btf__add_field(types, "numbers", numbers, 64, 0);
+  std::string why;
+  BOOST_TEST(!tinybpf::detail::rows_of(types, static_cast<std::uint32_t>(numbers), why).has_value());
+  BOOST_TEST(why == "is larger than memory");
+  BOOST_TEST(!tinybpf::detail::rows_of(types, static_cast<std::uint32_t>(around), why).has_value());
+  BOOST_TEST(why == "has a member beyond its end");
+  btf__free(types);
+}
+
+BOOST_AUTO_TEST_CASE(with_as_many_members_as_are_taken) {
+  for (int const members : {10'000, 10'001}) {
+    auto* const types = btf__new_empty();
+    auto const number = btf__add_int(types, "number", 8, 0);
+    auto const many = btf__add_struct(types, "many", 8 * 10'001);
+    for (int i = 0; i < members; ++i) btf__add_field(types, "", number, static_cast<__u32>(64 * i), 0);
+    std::string why;
+    auto const rows = tinybpf::detail::rows_of(types, static_cast<std::uint32_t>(many), why);
+    BOOST_TEST(rows.has_value() == (members == 10'000));
+    btf__free(types);
+  }
 }
 
 // Three types, and more members than anyone can wait for.

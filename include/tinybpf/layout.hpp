@@ -159,6 +159,9 @@ std::span<field_layout const> fields_of() noexcept {
 
 template <class T>
 type_layout make_layout() noexcept {
+  static_assert(!std::is_pointer_v<T>, "a pointer in the object is a std::uint64_t in C++");
+  static_assert(!std::is_unbounded_array_v<T>,
+                "leave the flexible array out of the description, and say size_rule::at_least in event_traits");
   type_layout l;
   l.type = &typeid(T);
   l.size = sizeof(T);
@@ -219,11 +222,12 @@ concept shared_with_kernel =
     std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_pointer_v<T> && !std::is_member_pointer_v<T>;
 
 /// How T looks in memory: the names, offsets, sizes and kinds of its members. With names for a struct that is described
-/// with BOOST_DESCRIBE_STRUCT, and without for another aggregate; one that has C arrays, is packed or has bit-fields
-/// must be described, and does not compile otherwise. Of unions, and of types that specialise `opaque_layout`, only the
-/// size is known: whatever the object has in their place is taken, but no union or field of another size. Bit-fields
-/// cannot be described: they are left out, and C++ must have nothing where the object has some. A member that has no
-/// name in C may have any in C++. Thread-safe.
+/// with BOOST_DESCRIBE_STRUCT, and without for another aggregate; one that has C arrays or a base, is packed or has
+/// bit-fields must be described. A member that has no name in C may have any in C++. Of a type that is not looked into,
+/// a union or one that specialises `opaque_layout`, only place and size are checked: what the object has there may be
+/// anything that ends within it, but no union and no field of the same name with another size. Bit-fields are not
+/// checked at all: they cannot be described in C++ and are left out, and no other field may lie where the object has
+/// some. Thread-safe.
 template <shared_with_kernel T>
 [[nodiscard]] type_layout const& layout_of() noexcept {
   return detail::layout_of_any<std::remove_cv_t<T>>();

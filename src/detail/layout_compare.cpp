@@ -19,7 +19,6 @@ bool is_number(row_kind k) { return k == row_kind::integer || k == row_kind::enu
 
 /// Whether a field of C++ can hold what the object has, but for size and signedness.
 bool same_kind(layout_row const& cpp, layout_row const& object) {
-  if (cpp.kind == row_kind::opaque) return true;
   if (cpp.kind == object.kind) return true;
   auto const one_byte_each = [](layout_row const& a, layout_row const& b) {
     return a.kind == row_kind::character && b.kind == row_kind::integer;
@@ -30,6 +29,7 @@ bool same_kind(layout_row const& cpp, layout_row const& object) {
   return cpp.kind == row_kind::integer && object.kind == row_kind::pointer && !cpp.is_signed;
 }
 
+/// Of plain char nobody knows the sign, and compilers before clang 15 did not say it of an enum.
 bool signs_matter(layout_row const& cpp, layout_row const& object) {
   return is_number(cpp.kind) && object.kind == row_kind::integer;
 }
@@ -82,9 +82,8 @@ class comparison {
         note({what::extra, called(*r, *r), described(*r), "nothing", r->offset});
     }
     for (auto const* const r : theirs) note({what::missing, called(*r, *r), "nothing", described(*r), r->offset});
-    std::stable_sort(found_.begin(), found_.end(), [](auto const& a, auto const& b) {
-      return std::pair{!a.field.empty(), a.offset} < std::pair{!b.field.empty(), b.offset};
-    });
+    // The size of all, which was noted first, stays in front.
+    std::stable_sort(found_.begin(), found_.end(), [](auto const& a, auto const& b) { return a.offset < b.offset; });
     return std::move(found_);
   }
 
@@ -97,9 +96,12 @@ class comparison {
     return l.structure ? "a struct" : l.rows.empty() ? "nothing" : l.rows.front().type;
   }
 
+  // A scalar, a union, or an array of them that is in no struct.
+  bool is_whole(layout_row const& c) const { return !cpp_.structure && cpp_.rows.size() == 1 && c.path.empty(); }
+
   // Either side may know the name; a type that is no struct needs none.
   std::string called(layout_row const& c, layout_row const& o) const {
-    if (!cpp_.structure && c.path.empty()) return {};
+    if (is_whole(c)) return {};
     if (c.named && !c.path.empty()) return c.path;
     if (o.named && !o.path.empty()) return o.path;
     return "offset " + std::to_string(c.offset);
@@ -136,7 +138,7 @@ class comparison {
   }
 
   void check(layout_row const& c, layout_row const& o) {
-    bool const whole = !cpp_.structure && c.path.empty();  // its size was compared
+    bool const whole = is_whole(c);  // its size was compared
     auto const words = [whole](layout_row const& r) { return whole ? r.type : described(r); };
     auto const differs = [&](what w) { note({w, called(c, o), words(c), words(o), std::min(c.offset, o.offset)}); };
     if (c.kind == row_kind::opaque) {
@@ -239,6 +241,18 @@ layout_row const* row_called(layout_rows const& l, std::string const& path) {
   return found != l.rows.end() ? &*found : nullptr;
 }
 
+/// Of the fields that both know.
+bool in_same_order(layout_rows const& cpp, layout_rows const& object) {
+  std::size_t last = 0;
+  for (auto const& r : cpp.rows) {
+    auto const* const o = row_called(object, r.path);
+    if (o == nullptr) continue;
+    if (o->offset < last) return false;
+    last = o->offset;
+  }
+  return true;
+}
+
 /// The other one, if this field has changed places with one.
 std::string swapped_with(layout_rows const& cpp, layout_rows const& object, btf_difference const& a,
                          std::vector<btf_difference> const& differences) {
@@ -246,7 +260,6 @@ std::string swapped_with(layout_rows const& cpp, layout_rows const& object, btf_
   auto const* const oa = row_called(object, a.field);
   if (ca == nullptr || oa == nullptr) return {};
   for (auto const& b : differences) {
-    if (b.kind != what::offset || b.field == a.field) continue;
     auto const* const cb = row_called(cpp, b.field);
     auto const* const ob = row_called(object, b.field);
     if (cb != nullptr && ob != nullptr && ca->offset == ob->offset && cb->offset == oa->offset) return b.field;
@@ -302,12 +315,12 @@ std::string advice(layout_rows const& cpp, layout_rows const& object, std::vecto
     }
     if (!text.empty()) return text;
   }
-  auto const is_of_padding = [](auto const& d) {
+  auto const is_of_place = [](auto const& d) {
     return d.kind == what::offset || (d.kind == what::size && d.field.empty());
   };
-  if (cpp.structure && std::all_of(differences.begin(), differences.end(), is_of_padding))
-    return "all fields are there: alignment or packing differs";
-  return {};
+  if (!cpp.structure || !std::all_of(differences.begin(), differences.end(), is_of_place)) return {};
+  return in_same_order(cpp, object) ? "all fields are there: alignment or packing differs"
+                                    : "all fields are there, in another order";
 }
 
 }  // namespace tinybpf::detail

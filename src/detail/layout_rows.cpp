@@ -170,10 +170,11 @@ class btf_walk {
       std::string_view const called = member_name == nullptr ? std::string_view{} : member_name;
       std::size_t const bit = btf_member_bit_offset(&t, i);
       std::size_t const bits = btf_member_bitfield_size(&t, i);
+      if (bits == 0 && bit % 8 != 0) return refuse("has a member that begins within a byte and is no bit-field");
       auto in = p.member(called, bit / 8);
       in.named = !called.empty();
       auto size = static_cast<__s64>((bit % 8 + bits + 7) / 8);
-      if (bits != 0 || bit % 8 != 0) {
+      if (bits != 0) {
         add(to_, in, row_kind::bits, std::to_string(bits) + " bits", static_cast<std::size_t>(size));
       } else {
         if (!walk(m.type, in, depth + 1)) return false;
@@ -202,7 +203,8 @@ std::string layout_row::spacing() const {
   std::string text;
   auto tight = size;
   for (auto i = counts.size(); i-- != 0; tight *= counts[i])
-    if (steps[i] != tight) text += (text.empty() ? ", every " : " and ") + std::to_string(steps[i]) + " bytes";
+    if (counts[i] > 1 && steps[i] != tight)
+      text += (text.empty() ? ", every " : " and ") + std::to_string(steps[i]) + " bytes";
   return text;
 }
 

@@ -193,6 +193,8 @@ struct t_one {
 	__u32 v[1];
 };
 KEEP(struct t_one, t_one);
+typedef struct t_one t_ones[2];
+KEEP(t_ones, t_ones);
 
 struct t_unions {
 	__u32 family;

@@ -627,6 +627,15 @@ struct one {
 };
 BOOST_DESCRIBE_STRUCT(one, (), (v))
 
+struct signed_one {
+  s32 v[1];
+};
+BOOST_DESCRIBE_STRUCT(signed_one, (), (v))
+
+struct plain_signed_one {
+  std::array<s32, 1> v;
+};
+
 struct not_one {
   u32 v;
 };
@@ -1101,6 +1110,8 @@ std::vector<row> rows_that_do_not() {
                                  {what::extra, "points.z", "u32[3] at 16, every 12 bytes", "nothing"}}),
       refused<cpp::far_record>(
           "t_record", {{what::size, "", "12 bytes", "8 bytes"}, {what::extra, "points.z", "u32[1] at 8", "nothing"}}),
+      refused<cpp::plain_signed_one>("t_one", {{what::signedness, "v", "s32[1] at 0", "u32[1] at 0"}}),
+      refused<std::array<cpp::signed_one, 2>>("t_ones", {{what::signedness, "v", "s32[2][1] at 0", "u32[2][1] at 0"}}),
       refused<cpp::not_one>("t_one", {{what::kind, "v", "u32 at 0", "u32[1] at 0"}}),
       refused<cpp::short_unions>("t_unions",
                                  {{what::size, ""},

@@ -192,7 +192,9 @@ void print(tinybpf::map const& m) {
   std::vector<row> table(1);
   bool const section = contents.value_type().kind() == btf_kind::datasec;  // of global variables: one entry
   if (!section) add_headings(table.front(), contents.key_type(), "key");
-  bool const per_cpu = std::string{to_string(m.type())}.find("percpu") != std::string::npos;
+  std::string const kind{to_string(m.type())};
+  bool const is_array = kind.find("array") != std::string::npos;
+  bool const per_cpu = kind.find("percpu") != std::string::npos;
   if (per_cpu) table.front().push_back("cpu");
   add_headings(table.front(), contents.value_type(), "value");
   std::size_t zero = 0;
@@ -201,7 +203,7 @@ void print(tinybpf::map const& m) {
       // An array is full of what nobody wrote.
       auto const value = e.values[cpu].bytes();
       bool const empty = std::all_of(value.begin(), value.end(), [](auto b) { return b == std::byte{}; });
-      if (empty && entries.size() == m.max_entries() && entries.size() > 1) {
+      if (empty && is_array && entries.size() > 1) {
         ++zero;
         continue;
       }
@@ -262,6 +264,7 @@ asio::awaitable<void> run(options::variables_map const& given, std::map<std::str
 }
 
 int main(int argc, char** argv) try {
+  std::ios::sync_with_stdio(false);  // stdio gives up a write that a signal interrupts
   options::options_description all{"bpf_watch FILE.bpf.o [options]"};
   // clang-format off
   all.add_options()

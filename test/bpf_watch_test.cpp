@@ -636,7 +636,7 @@ BOOST_DATA_TEST_CASE(shows_events_and_maps, boost::unit_test::data::make(objects
   watcher child{arguments};
   child.until_attached();
   auto const status = child.status_at_end([&] { (d.*w.act)(); });
-  BOOST_TEST(succeeded(status), "status " << status << '\n' << child.err());
+  BOOST_TEST(succeeded(status), "status " << status << ", " << child.err());
   check_attaching(child.err(), w.may_be_unattached);
 
   auto const output = lines(child.out());
@@ -716,7 +716,8 @@ BOOST_AUTO_TEST_CASE(ends_by_signals_while_events_flood_it) {
   };
   BOOST_TEST(child.read_until([&] { return child.out().size() > 1'000'000; }, flood));
   child.kill(SIGINT);
-  BOOST_TEST(succeeded(child.status_at_end(flood)));
+  auto const status = child.status_at_end(flood);
+  BOOST_TEST(succeeded(status), "status " << status << ", " << child.err());
   BOOST_TEST(contains(child.out(), "\nmap opensnoo.rodata, array, 1 entry\n"));
 }
 
@@ -726,6 +727,32 @@ BOOST_AUTO_TEST_CASE(ends_at_once_with_count_zero) {
     BOOST_TEST(succeeded(child.status_at_end()));
     BOOST_TEST(child.out().starts_with("\nmap "), child.out());
   }
+}
+
+// In time that grows as the map does, and not against the user's will.
+BOOST_AUTO_TEST_CASE(prints_large_maps) {
+  doings d;
+  watcher child{{MANY_ENTRIES_BPF_O, "--maps"}};
+  child.until_attached();
+  d.kill();
+  child.kill(SIGINT);
+  BOOST_TEST(succeeded(child.status_at_end()));
+  auto const tables = tables_of(lines(child.out()));
+  BOOST_REQUIRE(tables.size() == 2U);
+  BOOST_TEST(tables[0].size() == 100'002U);
+  BOOST_TEST(tables[0][0] == "map squares, hash, 100000 entries");
+  BOOST_TEST(tables[0][1] == "key|root|square");
+  BOOST_TEST(std::count(tables[0].begin(), tables[0].end(), "99999|99999|9999800001") == 1);
+
+  // More is to come than fits a pipe.
+  watcher interrupted{{MANY_ENTRIES_BPF_O, "--maps"}};
+  interrupted.until_attached();
+  d.kill();
+  interrupted.kill(SIGINT);
+  BOOST_TEST(interrupted.read_until([&] { return !interrupted.out().empty(); }));
+  interrupted.kill(SIGINT);
+  auto const status = interrupted.status_at_end();
+  BOOST_TEST((WIFSIGNALED(status) && WTERMSIG(status) == SIGINT), "status " << status);
 }
 
 BOOST_AUTO_TEST_CASE(goes_on_without_btf) {

@@ -590,6 +590,28 @@ std::vector<watched> const objects{
        [](json::object const& e, doings const& d) { return d.started(e.at("pid")) && is_text(e.at("comm"), "true"); }}},
      {},
      {}},
+    {CONFIG_MAP_BPF_O,
+     soon,
+     &doings::run_true,
+     {},
+     {{"configs, array, 1 entry", "key|enabled|reserved|least_uid|comm", "0\\|false\\|\\[0,0,0\\]\\|0"},
+      {"execs_by_uid, hash, 0 entries", "", ""}},
+     {}},
+    {TYPED_EVENTS_BPF_O,
+     after(80),
+     &doings::run_true,
+     {{"events",
+       "struct task_event",
+       {"time_ns", "task", "user", "change", "comm", "recent"},
+       [](json::object const& e, doings const& d) {
+         auto const& task = e.at("task").as_object();
+         return d.started(task.at("first")) && task.at("group") == task.at("first") &&
+                is_number(e.at("user").as_object().at("first"), getuid()) && is_text(e.at("change"), "task_started") &&
+                is_text(e.at("comm"), "true") && e.at("recent").as_array().size() == 4 &&
+                e.at("recent").as_array()[0] == e.at("time_ns");
+       }}},
+     {},
+     {}},
     {ROUND_TRIP_BPF_O,
      soon,
      &doings::getpgid,

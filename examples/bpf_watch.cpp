@@ -27,6 +27,7 @@
 #include <iostream>
 #include <map>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,12 @@ class record_types {
         if (has_events(m)) known_[std::string{m.name()}] = type;
         add(type);
       }
-    for (auto const& [map, name] : named) known_[std::string{obj.map(map).name()}] = obj.btf().type(name);
+    for (auto const& [map, name] : named) {
+      auto const type = obj.btf().type(name);
+      if (!has_events(obj.map(map))) throw options::error{"--event: '" + map + "' is no ring or perf buffer"};
+      if (type.size() == 0) throw options::error{"--event: no record can be a '" + type.to_string() + "'"};
+      known_[map] = type;
+    }
 
     // Whoever defines an event anchors it: by a variable, or as the parameter of a function.
     std::set<std::string_view> programs;
@@ -123,7 +129,7 @@ void print(tinybpf::record<> const& r, btf_type const& type) {
 
 asio::awaitable<void> watch(tinybpf::event_source& events, record_types const& types, std::uint64_t count) {
   std::set<std::string> told;
-  while (count-- != 0) {
+  while (std::cout && count-- != 0) {
     auto const r = co_await events.next<tinybpf::record<>>();
     auto const type = types.of(r);
     if (!type && told.emplace(r.map()).second) {
@@ -159,13 +165,15 @@ void add_cells(row& to, dynamic_value const& v) {
 }
 
 void print(std::vector<row> const& table) {
+  std::vector<std::size_t> widths;
+  for (auto const& r : table) {
+    widths.resize(std::max(widths.size(), r.size()));
+    for (std::size_t i = 0; i < r.size(); ++i) widths[i] = std::max(widths[i], r[i].size());
+  }
   for (auto const& r : table) {
     for (std::size_t i = 0; i < r.size(); ++i) {
-      std::size_t width = 0;
-      for (auto const& other : table)
-        if (i < other.size()) width = std::max(width, other[i].size());
       if (i + 1 < r.size())
-        std::cout << "  " << std::left << std::setw(static_cast<int>(width)) << r[i];
+        std::cout << "  " << std::left << std::setw(static_cast<int>(widths[i])) << r[i];
       else
         std::cout << "  " << r[i] << '\n';
     }
@@ -184,7 +192,9 @@ void print(tinybpf::map const& m) {
   std::vector<row> table(1);
   bool const section = contents.value_type().kind() == btf_kind::datasec;  // of global variables: one entry
   if (!section) add_headings(table.front(), contents.key_type(), "key");
-  bool const per_cpu = m.lookup_size() != m.value_size();
+  std::string const kind{to_string(m.type())};
+  bool const is_array = kind.find("array") != std::string::npos;
+  bool const per_cpu = kind.find("percpu") != std::string::npos;
   if (per_cpu) table.front().push_back("cpu");
   add_headings(table.front(), contents.value_type(), "value");
   std::size_t zero = 0;
@@ -193,7 +203,7 @@ void print(tinybpf::map const& m) {
       // An array is full of what nobody wrote.
       auto const value = e.values[cpu].bytes();
       bool const empty = std::all_of(value.begin(), value.end(), [](auto b) { return b == std::byte{}; });
-      if (empty && entries.size() == m.max_entries() && entries.size() > 1) {
+      if (empty && is_array && entries.size() > 1) {
         ++zero;
         continue;
       }
@@ -233,17 +243,19 @@ asio::awaitable<void> run(options::variables_map const& given, std::map<std::str
     else
       links.push_back(std::move(link));
   }
+  asio::signal_set signals{ex, SIGINT, SIGTERM};
   std::cerr << "bpf_watch: " << links.size() << " of " << obj.programs().size() << " programs attached" << std::endl;
 
-  asio::signal_set signals{ex, SIGINT, SIGTERM};
   asio::steady_timer timer{ex, asio::steady_timer::time_point::max()};
   if (given.count("duration") != 0)
     timer.expires_after(std::chrono::milliseconds{static_cast<std::int64_t>(1000 * given["duration"].as<double>())});
-  if (any)
-    co_await (watch(events, types, given["count"].as<std::uint64_t>()) || signals.async_wait(asio::use_awaitable) ||
+  auto const count = given["count"].as<std::uint64_t>();
+  if (any || count == 0)
+    co_await (watch(events, types, count) || signals.async_wait(asio::use_awaitable) ||
               timer.async_wait(asio::use_awaitable));
   else
     co_await (signals.async_wait(asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
+  signals.clear();  // from here on, they end the program
 
   if (any && events.lost().value_or(0) != 0) std::cerr << "bpf_watch: " << *events.lost() << " events were lost\n";
   if (given.count("maps") == 0) co_return;
@@ -252,6 +264,7 @@ asio::awaitable<void> run(options::variables_map const& given, std::map<std::str
 }
 
 int main(int argc, char** argv) try {
+  std::ios::sync_with_stdio(false);  // stdio gives up a write that a signal interrupts
   options::options_description all{"bpf_watch FILE.bpf.o [options]"};
   // clang-format off
   all.add_options()
@@ -272,12 +285,15 @@ int main(int argc, char** argv) try {
     std::cout << all;
     return given.count("help") != 0 ? EXIT_SUCCESS : EXIT_FAILURE;
   }
+  if (given.count("duration") != 0 && !(given["duration"].as<double>() >= 0 && given["duration"].as<double>() < 1e9))
+    throw options::error{"--duration takes seconds, from 0 to 1e9"};
   std::map<std::string, std::string> named;
   auto const events = given.count("event") != 0 ? given["event"].as<std::vector<std::string>>() : row{};
   for (auto const& text : events) {
     auto const equals = text.find('=');
     if (equals == std::string::npos) throw options::error{"--event takes MAP=STRUCT, not " + text};
-    named[text.substr(0, equals)] = text.substr(equals + 1);
+    if (!named.emplace(text.substr(0, equals), text.substr(equals + 1)).second)
+      throw options::error{"--event names '" + text.substr(0, equals) + "' twice"};
   }
 
   asio::io_context io;
@@ -285,6 +301,7 @@ int main(int argc, char** argv) try {
     if (e) std::rethrow_exception(e);
   });
   io.run();
+  if (!std::cout.flush()) throw std::runtime_error{"cannot write the output"};
 } catch (std::exception const& e) {
   std::cerr << "bpf_watch: " << e.what() << '\n';
   return EXIT_FAILURE;

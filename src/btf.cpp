@@ -81,7 +81,6 @@ std::string declared(btf_type const& t, std::string inner, int& steps) {
     case btf_kind::func_proto:
       return declared(t.target(), around(arguments(t)), steps);
     case btf_kind::func:
-      return declared(t.target(), std::string{t.name()}, steps);
     case btf_kind::var:
       return declared(t.target(), std::string{t.name()}, steps);
     default:

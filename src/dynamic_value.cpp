@@ -39,7 +39,7 @@ std::uint64_t bits_of(std::span<std::byte const> data, std::uint32_t offset, std
 }
 
 number integer(std::uint64_t bits, std::uint32_t width, bool is_signed) noexcept {
-  if (!is_signed) return bits;
+  if (!is_signed || width == 0) return bits;
   if (width < 64 && (bits >> (width - 1) & 1U) != 0) bits |= ~std::uint64_t{0} << width;
   return static_cast<std::int64_t>(bits);
 }

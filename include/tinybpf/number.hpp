@@ -124,7 +124,8 @@ class number {
       return floating_ == 0 || floating_ == 1;
     } else {
       // The first number that is too large: a power of two, which a double holds where it may not hold the one below.
-      constexpr double above = static_cast<double>(std::numeric_limits<T>::max() / 2 + 1) * 2;
+      constexpr auto half = static_cast<T>(std::numeric_limits<T>::max() / 2 + 1);
+      constexpr double above = 2 * static_cast<double>(half);
       constexpr double lowest = static_cast<double>(std::numeric_limits<T>::min());
       return floating_ >= lowest && floating_ < above && static_cast<double>(static_cast<T>(floating_)) == floating_;
     }

@@ -69,27 +69,28 @@ json::value value_of(dynamic_value const& v);
 void add_members(json::object& to, dynamic_value const& v) {
   for (auto const& f : v.fields()) {
     if (!f.name.empty())
-      to[f.name] = value_of(f.value);
+      to[utf8(f.name)] = value_of(f.value);
     else if (f.value.type().resolve().has_members())
       add_members(to, f.value);  // a nameless bit-field is padding
   }
 }
 
+// Parentheses: in braces a value is the one element of an array, with some compilers.
 json::value scalar(dynamic_value const& v, btf_type const& type) {
   auto const n = v.to_number();
-  if (!n) return v.bytes().empty() ? json::value{} : json::value{hexadecimal(v.bytes())};
-  if (type.kind() == btf_kind::ptr) return json::value{hexadecimal(v.bytes())};
+  if (!n) return v.bytes().empty() ? json::value{} : json::value(hexadecimal(v.bytes()));
+  if (type.kind() == btf_kind::ptr) return json::value(hexadecimal(v.bytes()));
   if (type.is_bool()) return *n != 0;
   if (!n->is_integer()) {
     auto const f = n->as<double>();
-    return std::isfinite(f) ? json::value{f} : json::value{};
+    return std::isfinite(f) ? json::value(f) : json::value{};
   }
-  return n->is_negative() ? json::value{n->as<std::int64_t>()} : json::value{n->as<std::uint64_t>()};
+  return n->is_negative() ? json::value(n->as<std::int64_t>()) : json::value(n->as<std::uint64_t>());
 }
 
 json::value value_of(dynamic_value const& v) {
   auto const type = v.type().resolve();
-  if (!type) return v.bytes().empty() ? json::value{} : json::value{v.to_string()};
+  if (!type) return v.bytes().empty() ? json::value{} : json::value(v.to_string());
   if (type.has_members()) {
     json::object members;
     add_members(members, v);

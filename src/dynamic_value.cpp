@@ -256,6 +256,7 @@ std::string dynamic_value::to_string() const {
     auto const n = to_number();
     return "(" + type_.to_string() + ")" + (n ? n->to_string() : hexadecimal(data));
   }
+  if (!detail::btf_access::tables(type_)->printable()) return hexadecimal(data);
   detail::log_capture const quiet;
   std::string text;
   auto* const dump = btf_dump__new(detail::btf_access::tables(type_)->raw, append, &text, nullptr);

@@ -63,9 +63,9 @@ struct refusal {
 
 refusal refusal_of(tinybpf::map const& m, number key, number value) {
   refusal r;
-  BOOST_TEST(!m.lookup(key, r.lookup, r.details).has_value());
+  BOOST_TEST((!m.lookup(key, r.lookup, r.details).has_value() || !r.lookup));
   error_code ec;
-  BOOST_TEST(!m.lookup(key, ec).has_value());
+  BOOST_TEST((!m.lookup(key, ec).has_value() || !ec));
   BOOST_TEST(ec == r.lookup);
   m.update(key, value, update_flag::any, r.update);
   m.erase(key, r.erase);
@@ -221,12 +221,12 @@ BOOST_AUTO_TEST_CASE(as_flags_say) {
 }
 
 BOOST_AUTO_TEST_CASE(that_maps_have_not) {
-  auto const check = [&](char const* name, errc lookup, errc update, errc erase) {
+  auto const check = [&](char const* name, errc lookup, errc update, error_code erase) {
     auto const r = refusal_of((*this)[name], 1, 1);
     BOOST_TEST_CONTEXT(name) {
       BOOST_TEST(r.lookup == make_error_code(lookup));
       BOOST_TEST(r.update == make_error_code(update));
-      BOOST_TEST(r.erase == (erase == errc{} ? error_code{} : make_error_code(erase)));
+      BOOST_TEST(r.erase == erase);
       BOOST_TEST(contains(r.details.message, name), r.details.message);
       BOOST_TEST(r.details.map == name);
     }
@@ -234,12 +234,12 @@ BOOST_AUTO_TEST_CASE(that_maps_have_not) {
   };
   BOOST_TEST(contains(check("sized_only", errc::no_btf, errc::no_btf, errc::no_btf).hint, "__type(key"));
   check("a_queue", errc::no_btf, errc::no_btf, errc::no_btf);
-  check("of_maps", errc::no_btf, errc::no_btf, errc::out_of_range) ;
+  check("of_maps", errc::no_btf, errc::no_btf, error_code{});
   BOOST_TEST(contains(check("points", errc::type_mismatch, errc::type_mismatch, errc::type_mismatch).message,
                       "'struct point'"));
-  check("to_points", errc::type_mismatch, errc::type_mismatch, errc{});
-  check("char_int128", errc::type_mismatch, errc::type_mismatch, errc{});
-  BOOST_TEST(contains(check("by_cpu", errc::not_supported, errc::not_supported, errc::not_supported).hint, "dynamic()"));
+  check("to_points", errc::type_mismatch, errc::type_mismatch, error_code{});
+  check("char_int128", errc::type_mismatch, errc::type_mismatch, error_code{});
+  BOOST_TEST(contains(check("by_cpu", errc::not_supported, errc::not_supported, test::kernel_error(EINVAL)).hint, "dynamic()"));
 }
 
 BOOST_AUTO_TEST_CASE(of_maps_that_are_not_there) {

@@ -89,22 +89,22 @@ using tries = std::optional<dynamic_value>;
 BOOST_FIXTURE_TEST_SUITE(events_by_name, streams)
 
 BOOST_DATA_TEST_CASE(are_read, data::make({ring, perf}), where) {
-  auto events = open(where);
+  event_source events = open(where);
   BOOST_TEST(!events.try_next_dynamic("plain_event").has_value());
   emit(where, 1);
   emit(where, 2);
   emit(where, 3);
-  auto const first = events.try_next_dynamic("plain_event");
+  tries const first = events.try_next_dynamic("plain_event");
   BOOST_REQUIRE(first.has_value());
   BOOST_TEST((*first)["pid"].as<int>() == 1);
   BOOST_TEST(first->bytes().size() == sizeof(plain_event));  // without the padding of perf buffers
   BOOST_TEST(first->type().to_string() == "struct plain_event");
   error_code ec = errc::closed;
-  auto const second = events.try_next_dynamic("plain_event", ec);
+  tries const second = events.try_next_dynamic("plain_event", ec);
   BOOST_TEST(!ec);
   BOOST_TEST((*second)["pid"].as<int>() == 2);
   run([&]() -> asio::awaitable<void> {
-    auto const third = co_await events.next_dynamic("plain_event");
+    dynamic_value const third = co_await events.next_dynamic("plain_event");
     BOOST_TEST(third["pid"].as<int>() == 3);
     BOOST_TEST(third["code"].as<int>() == -1);
     BOOST_TEST(third["comm"].as<std::string>() == "comm");
@@ -120,12 +120,13 @@ BOOST_DATA_TEST_CASE(are_read, data::make({ring, perf}), where) {
 }
 
 BOOST_DATA_TEST_CASE(are_awaited, data::make({ring, perf}), where) {
-  auto events = open(where);
+  event_source events = open(where);
   std::optional<int> got;
   asio::co_spawn(
       io,
       [&]() -> asio::awaitable<void> {
-        got = (co_await events.next_dynamic("plain_event"))["pid"].as<int>();
+        dynamic_value const e = co_await events.next_dynamic("plain_event");
+        got = e["pid"].as<int>();
       },
       [](std::exception_ptr e) { BOOST_TEST(!e); });
   poll();
@@ -150,7 +151,7 @@ BOOST_AUTO_TEST_CASE(have_flexible_arrays) {
 BOOST_AUTO_TEST_CASE(have_flexible_arrays_in_perf_buffers) {
   auto events = open(perf);
   emit(perf, std::string_view{"\2\0\0\0\5\0\6\0", 8});
-  auto const e = events.try_next_dynamic("tailed_event");
+  tries const e = events.try_next_dynamic("tailed_event");
   BOOST_REQUIRE(e.has_value());
   BOOST_TEST((*e)["tail"].size() >= (*e)["count"].as<std::size_t>());
   BOOST_TEST((*e)["tail"][0].as<int>() == 5);
@@ -158,7 +159,7 @@ BOOST_AUTO_TEST_CASE(have_flexible_arrays_in_perf_buffers) {
 }
 
 BOOST_DATA_TEST_CASE(of_another_size_are_skipped, data::make({ring, perf}), where) {
-  auto events = open(where);
+  event_source events = open(where);
   std::string const longer(40, 'x');
   for (auto const& bad : {std::string_view{"abcd"}, std::string_view{longer}}) {
     emit(where, bad);
@@ -180,7 +181,8 @@ BOOST_DATA_TEST_CASE(of_another_size_are_skipped, data::make({ring, perf}), wher
                           [](tinybpf::error const& e) { return e.code() == make_error_code(errc::record_size); });
     emit(where, bad);
     run([&]() -> asio::awaitable<void> {
-      BOOST_TEST((co_await events.next_dynamic("plain_event"))["pid"].as<int>() == 6);
+      dynamic_value const next = co_await events.next_dynamic("plain_event");
+      BOOST_TEST(next["pid"].as<int>() == 6);
       bool refused = false;
       try {
         co_await events.next_dynamic("plain_event");

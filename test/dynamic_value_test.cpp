@@ -737,8 +737,9 @@ constexpr std::size_t largest = 1U << 20U;
 
 std::size_t look_at(btf const& all, std::mt19937& random) {
   std::size_t made = 0;
+  std::size_t seen = 0;
   for (auto const& t : all.types()) {
-    look_at(t);
+    seen += look_at(t);
     auto const size = t.size();
     if (size > largest) continue;
     std::vector<std::byte> bytes(size + random() % 8);
@@ -753,10 +754,11 @@ std::size_t look_at(btf const& all, std::mt19937& random) {
     }
     ++made;
     std::size_t budget = 200;
-    look_at(v, budget);
-    v.to_string();
-    if (size < 10'000) json(v);
+    seen += look_at(v, budget);
+    seen += v.to_string().size();
+    if (size < 10'000) seen += json(v).size();
   }
+  BOOST_TEST(seen != 0U);
   return made;
 }
 
@@ -782,7 +784,7 @@ BOOST_AUTO_TEST_CASE(of_objects) {
       std::memcpy(&word, &types[at], sizeof word);
       switch (random() % 5) {
         case 0:
-          word = random() % 200;  // another type, or size, or offset
+          word = static_cast<u32>(random() % 200);  // another type, or size, or offset
           break;
         case 1:
           word ^= 1U << random() % 32;
@@ -794,7 +796,7 @@ BOOST_AUTO_TEST_CASE(of_objects) {
           word = static_cast<u32>(random());
           break;
         default:
-          word = (word & 0xe0ffffffU) | (random() % 20) << 24U;  // another kind
+          word = (word & 0xe0ffffffU) | static_cast<u32>(random() % 20) << 24U;  // another kind
       }
       std::memcpy(&types[at], &word, sizeof word);
     }

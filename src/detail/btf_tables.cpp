@@ -2,6 +2,7 @@
 
 #include "log_capture.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -25,6 +26,44 @@ std::uint32_t resolved(::btf const* types, std::uint32_t id) {
     id = t->type;
   }
   return 0;
+}
+
+/// Whether the names and types exist that one type refers to.
+bool exists(::btf const* types, ::btf_type const& t) {
+  auto const count = btf__type_cnt(types);
+  auto const is_type = [&](__u32 id) { return id < count; };
+  auto const is_name = [&](__u32 offset) { return btf__name_by_offset(types, offset) != nullptr; };
+  if (!is_name(t.name_off)) return false;
+  auto const each = [&](auto const* parts, auto good) { return std::all_of(parts, parts + btf_vlen(&t), good); };
+  auto const named_type = [&](auto const& part) { return is_name(part.name_off) && is_type(part.type); };
+  auto const named = [&](auto const& part) { return is_name(part.name_off); };
+  switch (::btf_kind(&t)) {
+    case BTF_KIND_INT:
+    case BTF_KIND_FWD:
+    case BTF_KIND_FLOAT:
+      return true;
+    case BTF_KIND_ENUM:
+      return each(btf_enum(&t), named);
+    case BTF_KIND_ENUM64:
+      return each(btf_enum64(&t), named);
+    case BTF_KIND_ARRAY:
+      return is_type(::btf_array(&t)->type) && is_type(::btf_array(&t)->index_type);
+    case BTF_KIND_STRUCT:
+    case BTF_KIND_UNION:
+      return each(btf_members(&t), named_type);
+    case BTF_KIND_FUNC_PROTO:
+      return is_type(t.type) && each(btf_params(&t), named_type);
+    case BTF_KIND_DATASEC:
+      return each(btf_var_secinfos(&t), [&](auto const& v) { return is_type(v.type); });
+    default:
+      return is_type(t.type);
+  }
+}
+
+bool all_exists(::btf const* types) {
+  for (__u32 id = 1; id < btf__type_cnt(types); ++id)
+    if (auto const* const t = btf__type_by_id(types, id); t == nullptr || !exists(types, *t)) return false;
+  return true;
 }
 
 /// Walks everything that printing a value of a type comes to.
@@ -183,6 +222,11 @@ std::string const& btf_tables::flaw_of(std::uint32_t id) const {
   std::lock_guard const lock{mutex_};
   auto const known = flaws_.find(id);
   return known != flaws_.end() ? known->second : flaws_.emplace(id, flaw_search{raw}.run(id)).first->second;
+}
+
+bool btf_tables::printable() const {
+  std::call_once(asked_, [this] { printable_ = all_exists(raw); });
+  return printable_;
 }
 
 std::string_view name_at(::btf const* types, std::uint32_t offset) noexcept {

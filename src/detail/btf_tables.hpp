@@ -32,6 +32,9 @@ struct btf_tables {
   /// pointers in it. What is wrong otherwise. Damaged BTF need not make sense, and libbpf prints values without a look.
   std::string const& flaw_of(std::uint32_t id) const;
 
+  /// True if whatever any type refers to exists. libbpf's printer goes through all of them, and believes them.
+  bool printable() const;
+
   ::btf* const raw;
   std::string const source;  ///< How errors name it.
   std::shared_ptr<btf_tables const> const base;
@@ -39,6 +42,8 @@ struct btf_tables {
  private:
   mutable std::mutex mutex_;
   mutable std::unordered_map<std::uint32_t, std::string> flaws_;
+  mutable std::once_flag asked_;
+  mutable bool printable_ = false;
 };
 
 /// The name at an offset; empty if there is none.

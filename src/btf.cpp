@@ -23,17 +23,15 @@ constexpr int deepest = 32;
 constexpr std::size_t most_members = 100'000;
 
 constexpr std::array<std::string_view, 20> kinds{
-    "void",     "int",   "pointer",  "array",    "struct",         "union", "enum",
-    "forward",  "typedef", "volatile", "const",  "restrict",       "function", "function prototype",
-    "variable", "section", "float",    "decl tag", "type tag",     "enum64"};
+    "void",     "int",     "pointer",  "array",    "struct",   "union",    "enum",
+    "forward",  "typedef", "volatile", "const",    "restrict", "function", "function prototype",
+    "variable", "section", "float",    "decl tag", "type tag", "enum64"};
 
 ::btf_type const* raw_type(btf_tables const* tables, std::uint32_t id) noexcept {
   return tables == nullptr || id == 0 ? nullptr : btf__type_by_id(tables->raw, id);
 }
 
-::btf_type const* raw_type(btf_type const& t) noexcept {
-  return raw_type(detail::btf_access::tables(t).get(), t.id());
-}
+::btf_type const* raw_type(btf_type const& t) noexcept { return raw_type(detail::btf_access::tables(t).get(), t.id()); }
 
 bool is_record(::btf_type const* t) { return t != nullptr && btf_is_composite(t); }
 
@@ -68,9 +66,7 @@ std::string declared(btf_type const& t, std::string inner, int depth, int& words
   auto const spaced = [&](std::string word) {
     return inner.empty() || inner.starts_with('[') ? word + inner : word + " " + inner;
   };
-  auto const around = [&](std::string suffix) {
-    return (inner.starts_with('*') ? "(" + inner + ")" : inner) + suffix;
-  };
+  auto const around = [&](std::string suffix) { return (inner.starts_with('*') ? "(" + inner + ")" : inner) + suffix; };
   auto const arguments = [&](btf_type const& prototype) {
     std::string text;
     for (auto const& p : prototype.parameters()) {
@@ -158,9 +154,7 @@ std::string_view btf_type::name() const noexcept {
   return t == nullptr ? std::string_view{} : name_at(tables_->raw, t->name_off);
 }
 
-std::string btf_type::to_string() const {
-  return declared(*this);
-}
+std::string btf_type::to_string() const { return declared(*this); }
 
 std::size_t btf_type::size() const noexcept {
   auto const* const t = raw_type(*this);

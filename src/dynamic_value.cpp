@@ -64,7 +64,9 @@ std::optional<number> wide_integer(std::span<std::byte const> data, bool is_sign
   return std::nullopt;
 }
 
-bool is_text(btf_type const& array) noexcept { return array.kind() == btf_kind::array && array.target().resolve().is_char(); }
+bool is_text(btf_type const& array) noexcept {
+  return array.kind() == btf_kind::array && array.target().resolve().is_char();
+}
 
 // Also those of nameless members.
 void add_names(btf_type const& of, std::vector<std::string>& names, int depth) {
@@ -91,8 +93,9 @@ void append(void* text, char const* format, va_list arguments) {
 }  // namespace
 
 dynamic_value::dynamic_value(btf_type type, std::span<std::byte const> data) {
-  detail::or_throw(
-      [&](error_code& ec, diagnostics& details) { *this = dynamic_value{std::move(type), data, ec, details}; });
+  detail::or_throw([&](error_code& ec, diagnostics& details) {
+    *this = dynamic_value{std::move(type), data, ec, details};
+  });
 }
 
 dynamic_value::dynamic_value(btf_type type, std::span<std::byte const> data, error_code& ec) {

@@ -176,9 +176,10 @@ BOOST_AUTO_TEST_CASE(are_of_all_kinds) {
   BOOST_TEST(all.type("d_const_pointer").target().kind() == btf_kind::const_);
   BOOST_TEST(all.type("d_restrict").target().kind() == btf_kind::restrict_);
   BOOST_TEST(all.find(".bss", btf_kind::datasec)->kind() == btf_kind::datasec);
-  constexpr std::string_view names[] = {"void",     "int",   "pointer",  "array",    "struct",         "union", "enum",
-                                        "forward",  "typedef", "volatile", "const",  "restrict",       "function", "function prototype",
-                                        "variable", "section", "float",    "decl tag", "type tag",     "enum64", "unknown"};
+  constexpr std::string_view names[] = {
+      "void",     "int",     "pointer",  "array",    "struct",   "union",    "enum",
+      "forward",  "typedef", "volatile", "const",    "restrict", "function", "function prototype",
+      "variable", "section", "float",    "decl tag", "type tag", "enum64",   "unknown"};
   for (std::size_t i = 0; i < std::size(names); ++i) BOOST_TEST(to_string(static_cast<btf_kind>(i)) == names[i]);
   BOOST_TEST(to_string(static_cast<btf_kind>(255)) == "unknown");
 }
@@ -290,7 +291,8 @@ BOOST_AUTO_TEST_CASE(have_enumerators) {
 BOOST_AUTO_TEST_CASE(tell_numbers_apart) {
   auto const scalars = the("v_scalars");
   auto const type = [&](std::string_view name) { return scalars.member(name)->type.resolve(); };
-  for (auto const* name : {"sc", "s16", "s32", "s64", "s128", "color", "deep"}) BOOST_TEST(type(name).is_signed(), name);
+  for (auto const* name : {"sc", "s16", "s32", "s64", "s128", "color", "deep"})
+    BOOST_TEST(type(name).is_signed(), name);
   for (auto const* name : {"uc", "u16", "u32", "u64", "u128", "flag", "flags", "wide", "pointer", "f"})
     BOOST_TEST(!type(name).is_signed(), name);
   BOOST_TEST(type("flag").is_bool());

@@ -76,8 +76,7 @@ refusal refusal_of(tinybpf::map const& m, number key, number value) {
     BOOST_CHECK_EXCEPTION(m.update(key, value), tinybpf::error,
                           [&](tinybpf::error const& e) { return e.code() == r.update; });
   if (r.erase)
-    BOOST_CHECK_EXCEPTION(m.erase(key), tinybpf::error,
-                          [&](tinybpf::error const& e) { return e.code() == r.erase; });
+    BOOST_CHECK_EXCEPTION(m.erase(key), tinybpf::error, [&](tinybpf::error const& e) { return e.code() == r.erase; });
   return r;
 }
 
@@ -239,7 +238,8 @@ BOOST_AUTO_TEST_CASE(that_maps_have_not) {
                       "'struct point'"));
   check("to_points", errc::type_mismatch, errc::type_mismatch, error_code{});
   check("char_int128", errc::type_mismatch, errc::type_mismatch, error_code{});
-  BOOST_TEST(contains(check("by_cpu", errc::not_supported, errc::not_supported, test::kernel_error(EINVAL)).hint, "dynamic()"));
+  BOOST_TEST(contains(check("by_cpu", errc::not_supported, errc::not_supported, test::kernel_error(EINVAL)).hint,
+                      "dynamic()"));
 }
 
 BOOST_AUTO_TEST_CASE(of_maps_that_are_not_there) {

@@ -74,9 +74,7 @@ struct streams : test::loop {
     opts.sz = sizeof opts;
     if (bpf_prog_test_run_opts(obj.program("emit").fd(), &opts) != 0) throw std::runtime_error{"emit"};
   }
-  void emit(to where, std::uint32_t pid) const {
-    emit(where, test::bytes_of(plain_event{pid, -1, "comm"}));
-  }
+  void emit(to where, std::uint32_t pid) const { emit(where, test::bytes_of(plain_event{pid, -1, "comm"})); }
   void emit(to where, std::string_view bytes) const { emit(where, std::as_bytes(std::span{bytes})); }
 
   event_source open(to where) { return event_source{io.get_executor(), obj.map(names[where])}; }

@@ -163,8 +163,10 @@ void check(row const& r, char letter) {
         return;
       }
     }
-    if (number{value} == number{value}) BOOST_TEST(number{value} == r.n);
-    else BOOST_TEST(r.text == "nan");
+    if (number{value} == number{value})
+      BOOST_TEST(number{value} == r.n);
+    else
+      BOOST_TEST(r.text == "nan");
   }
 }
 

@@ -33,8 +33,8 @@ class dynamic_value {
   dynamic_value() noexcept = default;
 
   /// Copies the bytes. There may be more than the type has: they are the elements of a flexible array at its end, or
-  /// else left out. Errors: `errc::size_mismatch` for fewer bytes, `errc::type_mismatch` for a type that has no values or,
-  /// in damaged BTF, makes no sense.
+  /// else left out. Errors: `errc::size_mismatch` for fewer bytes, `errc::type_mismatch` for a type that has no values
+  /// or, in damaged BTF, makes no sense.
   dynamic_value(btf_type type, std::span<std::byte const> data);
   /// @overload Without type and bytes after an error.
   dynamic_value(btf_type type, std::span<std::byte const> data, error_code& ec);

@@ -246,7 +246,8 @@ std::uint32_t find_type(::btf const* types, std::string_view name) {
                                         BTF_KIND_ENUM64, BTF_KIND_INT,   BTF_KIND_FLOAT,   BTF_KIND_FWD,
                                         BTF_KIND_FUNC,   BTF_KIND_VAR};
   for (auto const kind : kinds)
-    if (auto const id = btf__find_by_name_kind(types, text.c_str(), kind); id > 0) return static_cast<std::uint32_t>(id);
+    if (auto const id = btf__find_by_name_kind(types, text.c_str(), kind); id > 0)
+      return static_cast<std::uint32_t>(id);
   return 0;
 }
 

@@ -874,6 +874,28 @@ BOOST_AUTO_TEST_CASE(are_refused_with_the_reason) {
   BOOST_TEST(contains(flaw("v_alias", [](::btf_type& t, __u32 id) { t.type = id; }), "is nested without an end"));
 }
 
+// Structs of nothing: arrays of them, and more of them than anyone can look into.
+BOOST_AUTO_TEST_CASE(have_too_much_of_nothing) {
+  auto* const types = btf__new_empty();
+  auto const index = btf__add_int(types, "int", 4, BTF_INT_SIGNED);
+  auto inner = btf__add_struct(types, "nothing", 0);
+  auto const array = btf__add_array(types, index, inner, 1U << 30U);
+  btf__add_typedef(types, "many_nothings", array);
+  for (int depth = 0; depth < 4; ++depth) {
+    auto const outer = btf__add_struct(types, depth == 3 ? "bomb" : "part", 0);
+    for (int i = 0; i < 1000; ++i) btf__add_field(types, "", inner, 0, 0);
+    inner = outer;
+  }
+  __u32 size = 0;
+  auto const* const raw = btf__raw_data(types, &size);
+  test::scratch_file const file;
+  BOOST_TEST_REQUIRE(write(file.fd(), raw, size) == static_cast<ssize_t>(size));
+  btf__free(types);
+  auto const all = btf::open("/proc/self/fd/" + std::to_string(file.fd()));
+  BOOST_TEST(contains(flaw_of(all, "many_nothings"), "has elements without a size"));
+  BOOST_TEST(contains(flaw_of(all, "bomb"), "has too many members"));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace value_test

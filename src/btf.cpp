@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <mutex>
 #include <utility>
 
@@ -18,6 +19,8 @@ using detail::report;
 
 // Deeper than any type that somebody wrote; a cycle, which only damaged BTF can have, ends here.
 constexpr int deepest = 32;
+// Nor may anybody wait for what damaged structs name together.
+constexpr std::size_t most_members = 100'000;
 
 constexpr std::array<std::string_view, 20> kinds{
     "void",     "int",     "pointer",  "array",    "struct",   "union",    "enum",
@@ -33,10 +36,11 @@ constexpr std::array<std::string_view, 20> kinds{
 bool is_record(::btf_type const* t) { return t != nullptr && btf_is_composite(t); }
 
 // What stands before a type's name.
-std::string_view keyword(btf_kind kind) {
-  switch (kind) {
-    case btf_kind::struct_:
+std::string_view keyword(btf_type const& t) {
+  switch (t.kind()) {
     case btf_kind::fwd:
+      return btf_kflag(raw_type(t)) ? "union " : "struct ";
+    case btf_kind::struct_:
       return "struct ";
     case btf_kind::union_:
       return "union ";
@@ -48,44 +52,63 @@ std::string_view keyword(btf_kind kind) {
   }
 }
 
-/// A declaration of C, read from the inside to the outside: `inner` is what was read so far. `steps` are those that may
-/// still be made: a prototype in damaged BTF may be its own parameter, several times.
-std::string declared(btf_type const& t, std::string inner, int& steps) {
-  if (steps-- <= 0) return "...";
-  auto const spaced = [&](std::string word) { return word + (inner.empty() || inner.starts_with('[') ? "" : " ") + inner; };
+// A damaged function that takes itself several times would be longer than memory: no declaration has more words.
+constexpr int most_words = 1000;
+
+bool is_modifier(btf_kind kind) {
+  return kind == btf_kind::const_ || kind == btf_kind::volatile_ || kind == btf_kind::restrict_;
+}
+
+/// A declaration of C, read from the inside to the outside: `inner` is what was read so far.
+std::string declared(btf_type const& t, std::string inner, int depth, int& words) {
+  if (depth > deepest || ++words > most_words) return "...";
+  auto const outwards = [&](std::string text) { return declared(t.target(), std::move(text), depth + 1, words); };
+  auto const spaced = [&](std::string word) {
+    return inner.empty() || inner.starts_with('[') ? word + inner : word + " " + inner;
+  };
   auto const around = [&](std::string suffix) { return (inner.starts_with('*') ? "(" + inner + ")" : inner) + suffix; };
   auto const arguments = [&](btf_type const& prototype) {
     std::string text;
-    for (auto const& p : prototype.parameters())
-      text += (text.empty() ? "" : ", ") + (p.type ? declared(p.type, {}, steps) : std::string{"..."});
+    for (auto const& p : prototype.parameters()) {
+      if (words > most_words) break;
+      text += (text.empty() ? "" : ", ") + (p.type ? declared(p.type, {}, depth + 1, words) : std::string{"..."});
+    }
     return "(" + (text.empty() ? "void" : text) + ")";
   };
   switch (t.kind()) {
     case btf_kind::void_:
       return spaced("void");
     case btf_kind::ptr:
-      return declared(t.target(), "*" + inner, steps);
+      return outwards("*" + inner);
     case btf_kind::array:
-      return declared(t.target(), around("[" + (t.count() != 0 ? std::to_string(t.count()) : "") + "]"), steps);
+      return outwards(around("[" + (t.count() != 0 ? std::to_string(t.count()) : "") + "]"));
     case btf_kind::const_:
     case btf_kind::volatile_:
     case btf_kind::restrict_: {
       std::string const word{to_string(t.kind())};
-      // Of a pointer, it stands behind the asterisk.
-      if (t.target().kind() == btf_kind::ptr) return declared(t.target(), spaced(word), steps);
-      auto const text = declared(t.target(), std::move(inner), steps);
-      return word + " " + text;
+      // Of a pointer, all of them stand behind the asterisk.
+      auto modifiers = word;
+      auto of = t.target();
+      for (int i = 0; i < deepest && is_modifier(of.kind()); ++i, of = of.target())
+        modifiers += " " + std::string{to_string(of.kind())};
+      if (of.kind() == btf_kind::ptr) return declared(of, spaced(modifiers), depth + 1, words);
+      return word + " " + outwards(std::move(inner));
     }
     case btf_kind::type_tag:
-      return declared(t.target(), std::move(inner), steps);
+      return outwards(std::move(inner));
     case btf_kind::func_proto:
-      return declared(t.target(), around(arguments(t)), steps);
+      return outwards(around(arguments(t)));
     case btf_kind::func:
     case btf_kind::var:
-      return declared(t.target(), std::string{t.name()}, steps);
+      return outwards(std::string{t.name()});
     default:
-      return spaced(std::string{keyword(t.kind())} + (t.name().empty() ? "{...}" : std::string{t.name()}));
+      return spaced(std::string{keyword(t)} + (t.name().empty() ? "(anonymous)" : std::string{t.name()}));
   }
+}
+
+std::string declared(btf_type const& t) {
+  int words = 0;
+  return declared(t, {}, 0, words);
 }
 
 btf opened(::btf* raw, int err, std::string const& source, std::string log, std::shared_ptr<btf_tables const> base,
@@ -95,11 +118,18 @@ btf opened(::btf* raw, int err, std::string const& source, std::string log, std:
     auto code = detail::from_libbpf(err);
     if (code == boost::system::errc::invalid_argument || code == boost::system::errc::protocol_error)
       code = errc::invalid_object;
-    if (code == boost::system::error_code{ENODATA, boost::system::system_category()}) code = errc::no_btf;
+    if (code == boost::system::errc::no_message_available) code = errc::no_btf;
     report(ec, details, code, "cannot read the types of " + source);
     return {};
   }
   return detail::btf_access::make(std::make_shared<btf_tables const>(raw, source, std::move(base)));
+}
+
+// Too short for a header's first bytes, as far as it is known: what the kernel makes up has no size.
+bool too_short(std::filesystem::path const& file) {
+  std::ifstream in{file, std::ios::binary};
+  char magic[2];
+  return in && !in.read(magic, sizeof magic);
 }
 
 }  // namespace
@@ -124,11 +154,7 @@ std::string_view btf_type::name() const noexcept {
   return t == nullptr ? std::string_view{} : name_at(tables_->raw, t->name_off);
 }
 
-std::string btf_type::to_string() const {
-  if (kind() == btf_kind::fwd && btf_kflag(raw_type(*this))) return "union " + std::string{name()};
-  int steps = 200;
-  return declared(*this, {}, steps);
-}
+std::string btf_type::to_string() const { return declared(*this); }
 
 std::size_t btf_type::size() const noexcept {
   auto const* const t = raw_type(*this);
@@ -222,10 +248,12 @@ std::vector<btf_member> btf_type::members() const {
 
 std::optional<btf_member> btf_type::member(std::string_view wanted) const {
   if (wanted.empty()) return std::nullopt;
+  std::size_t seen = 0;
   auto const search = [&](auto const& self, btf_type const& in, std::uint64_t offset,
                           int depth) -> std::optional<btf_member> {
     if (depth > deepest) return std::nullopt;
     for (auto& m : in.members()) {
+      if (++seen > most_members) return std::nullopt;
       m.bit_offset += offset;
       if (m.name == wanted) return std::move(m);
       if (!m.name.empty()) continue;
@@ -306,7 +334,13 @@ btf btf::module(std::string_view name, error_code& ec) {
 btf btf::module(std::string_view name, error_code& ec, diagnostics& details) {
   auto const base = kernel(ec, details);
   if (ec) return {};
-  return open(std::filesystem::path{"/sys/kernel/btf"} / std::filesystem::path{name}.filename(), base, ec, details);
+  std::filesystem::path const folder{"/sys/kernel/btf"};
+  // A name is no path; and the kernel itself, which stands in the same folder, is no module.
+  if (name.empty() || name == "." || name == ".." || name == "vmlinux" || name.find('/') != name.npos) {
+    report(ec, details, detail::from_libbpf(ENOENT), "no module is called '" + std::string{name} + "'");
+    return {};
+  }
+  return open(folder / name, base, ec, details);
 }
 
 btf btf::open(std::filesystem::path const& file, btf const& base) {
@@ -325,9 +359,12 @@ btf btf::open(std::filesystem::path const& file, btf const& base, error_code& ec
   auto const is_file = std::filesystem::is_regular_file(file, status);  // opening a FIFO would wait for its writer
   ::btf* raw = nullptr;
   int err = status ? status.value() : EINVAL;
-  if (is_file) {
+  // libbpf has EIO for a file that is too short, and for ELF without types what it has for a file that is not there.
+  if (is_file && too_short(file)) {
+    err = EINVAL;
+  } else if (is_file) {
     raw = btf__parse_split(file.c_str(), base.tables_ ? base.tables_->raw : nullptr);
-    err = errno;
+    err = errno == ENOENT ? ENODATA : errno;
   }
   auto all = opened(raw, err, file.string(), log.take(), base.tables_, ec, details);
   if (all) btf__set_pointer_size(all.tables_->raw, 8);
@@ -352,7 +389,7 @@ std::optional<btf_type> btf::find(std::string_view name) const {
 }
 
 std::optional<btf_type> btf::find(std::string_view name, btf_kind kind) const {
-  if (!tables_ || name.empty()) return std::nullopt;
+  if (!tables_ || !detail::may_be_name(name)) return std::nullopt;
   auto const id = btf__find_by_name_kind(tables_->raw, std::string{name}.c_str(), static_cast<__u32>(kind));
   return id > 0 ? std::optional{detail::btf_access::make(tables_, static_cast<std::uint32_t>(id))} : std::nullopt;
 }

@@ -66,6 +66,15 @@ bool is_text(btf_type const& array) noexcept {
   return array.kind() == btf_kind::array && array.target().resolve().is_char();
 }
 
+// Also those of nameless members.
+void add_names(btf_type const& of, std::vector<std::string>& names, int depth) {
+  for (auto const& m : of.members())
+    if (!m.name.empty())
+      names.emplace_back(m.name);
+    else if (depth < 32)  // damaged types that are deeper have no values
+      add_names(m.type.resolve(), names, depth + 1);
+}
+
 /// As a string of C.
 void append_quoted(std::string& to, std::string_view text) {
   to += '"';
@@ -155,6 +164,7 @@ dynamic_value::dynamic_value(btf_type type, std::span<std::byte const> data, err
       return;
     }
   }
+  if (type && !detail::ends_flexibly(detail::btf_access::tables(type)->raw, type.id())) data = data.first(type.size());
   storage_ = std::make_shared<std::vector<std::byte> const>(data.begin(), data.end());
   type_ = std::move(type);
   size_ = data.size();
@@ -169,8 +179,10 @@ dynamic_value::dynamic_value(dynamic_value const& whole, btf_member const& m)
   bit_size_ = m.bit_size;
   if (bit_size_ != 0)
     size_ = (bit_offset_ + bit_size_ + 7) / 8;
-  else if (auto const type = m.type.resolve(); type.kind() == btf_kind::array && type.count() == 0)
-    size_ = whole.offset_ + whole.size_ - offset_;  // flexible: all the rest
+  else if (auto const* const types = detail::btf_access::tables(whole.type_)->raw;
+           detail::ends_flexibly(types, m.type.id()) &&
+           detail::is_last(types, whole.type_.id(), m.type.id(), m.bit_offset))
+    size_ = whole.offset_ + whole.size_ - offset_;  // all the rest
 }
 
 std::span<std::byte const> dynamic_value::bytes() const noexcept {
@@ -190,8 +202,7 @@ std::size_t dynamic_value::size() const {
 dynamic_value dynamic_value::operator[](std::string_view field) const {
   if (auto found = find(field)) return *std::move(found);
   diagnostics details;
-  for (auto const& m : type_.resolve().members())
-    if (!m.name.empty()) details.names.emplace_back(m.name);
+  add_names(type_.resolve(), details.names, 0);
   details.message = "'" + type_.to_string() + "' has no member '" + std::string{field} + "'";
   details.hint = detail::near_names(field, details.names);
   detail::throw_error(errc::not_found, std::move(details));
@@ -202,7 +213,7 @@ std::optional<dynamic_value> dynamic_value::find(std::string_view field) const {
   return m ? std::optional{dynamic_value{*this, *m}} : std::nullopt;
 }
 
-dynamic_value dynamic_value::operator[](std::size_t index) const {
+dynamic_value dynamic_value::element(std::size_t index) const {
   auto const type = type_.resolve();
   if (type.kind() != btf_kind::array || index >= size()) {
     diagnostics details;

@@ -55,7 +55,7 @@ json::value value_of(dynamic_value const& v);
 void add_members(json::object& to, dynamic_value const& v) {
   for (auto const& f : v.fields()) {
     if (!f.name.empty())
-      to[f.name] = value_of(f.value);
+      to[utf8(f.name)] = value_of(f.value);
     else if (f.value.type().resolve().has_members())
       add_members(to, f.value);  // a nameless bit-field is padding
   }

@@ -57,6 +57,15 @@ bool readable_object_file(std::filesystem::path const& file, error_code& ec, dia
   return true;
 }
 
+// libbpf looks when it loads, says no name, and would wait for the writer of a FIFO.
+bool readable_types(std::filesystem::path const& file, error_code& ec, diagnostics& details) {
+  std::error_code status;
+  if (file.empty() || std::filesystem::is_regular_file(file, status)) return true;
+  report(ec, details, status ? detail::from_libbpf(status.value()) : make_error_code(errc::invalid_object),
+         "cannot read the kernel's types of " + file.string(), "give the path of a file of bare BTF");
+  return false;
+}
+
 object opened(bpf_object* raw, int err, std::string source, std::string log, error_code& ec, diagnostics& details) {
   if (raw == nullptr) {
     details.log = std::move(log);
@@ -102,6 +111,7 @@ object object::open(std::filesystem::path const& file, open_options const& optio
                     diagnostics& details) {
   detail::begin(ec, details);
   if (!readable_object_file(file, ec, details)) return {};
+  if (!readable_types(options.btf_custom_path, ec, details)) return {};
   bpf_object_open_opts raw_options{};
   raw_options.sz = sizeof raw_options;
   if (!options.btf_custom_path.empty()) raw_options.btf_custom_path = options.btf_custom_path.c_str();

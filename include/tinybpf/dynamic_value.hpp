@@ -5,6 +5,7 @@
 #include <tinybpf/error.hpp>
 #include <tinybpf/number.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -32,8 +33,8 @@ class dynamic_value {
   dynamic_value() noexcept = default;
 
   /// Copies the bytes. There may be more than the type has: they are the elements of a flexible array at its end, or
-  /// nothing's. Errors: `errc::size_mismatch` for fewer bytes, `errc::type_mismatch` for a type that has no values or,
-  /// in damaged BTF, makes no sense.
+  /// else left out. Errors: `errc::size_mismatch` for fewer bytes, `errc::type_mismatch` for a type that has no values
+  /// or, in damaged BTF, makes no sense.
   dynamic_value(btf_type type, std::span<std::byte const> data);
   /// @overload Without type and bytes after an error.
   dynamic_value(btf_type type, std::span<std::byte const> data, error_code& ec);
@@ -55,9 +56,10 @@ class dynamic_value {
   /// The same, or nothing if there is none.
   [[nodiscard]] std::optional<dynamic_value> find(std::string_view field) const;
   /// An array's element. Errors: `errc::out_of_range`.
-  [[nodiscard]] dynamic_value operator[](std::size_t index) const;
-  /// @overload So that 0 is an index and no null pointer.
-  [[nodiscard]] dynamic_value operator[](int index) const { return (*this)[static_cast<std::size_t>(index)]; }
+  template <std::integral Index>  // any: 0 is no null pointer, and an unsigned one needs no cast
+  [[nodiscard]] dynamic_value operator[](Index index) const {
+    return element(static_cast<std::size_t>(index));
+  }
   /// All members of a struct or union in their order.
   [[nodiscard]] std::vector<dynamic_field> fields() const;
 
@@ -108,6 +110,7 @@ class dynamic_value {
  private:
   dynamic_value(dynamic_value const& whole, btf_member const& m);
   dynamic_value(dynamic_value const& whole, btf_type element, std::size_t offset, std::size_t size);
+  dynamic_value element(std::size_t index) const;
   number checked_number(error_code& ec, diagnostics& details) const;
   std::string checked_text(error_code& ec, diagnostics& details) const;
   void refuse_number(number const& n, error_code& ec, diagnostics& details) const;

@@ -28,7 +28,8 @@ struct handle_access;
 /// How an object is to be opened.
 struct open_options {
   /// The kernel's types, for CO-RE relocations on a kernel that does not describe its own: a file of bare BTF, such as
-  /// those of BTFHub. The running kernel's if empty.
+  /// those of BTFHub. The running kernel's if empty. Opening fails if there is no such file, and loading if it is no
+  /// BTF.
   std::filesystem::path btf_custom_path = {};
 };
 

@@ -15,6 +15,17 @@ constexpr int deepest = 32;
 // A damaged object's structs of structs may name more members than anyone can wait for.
 constexpr std::size_t most_members = 100'000;
 
+/// The type without typedefs and modifiers; 0 if they have no end.
+std::uint32_t resolved(::btf const* types, std::uint32_t id) {
+  for (int i = 0; i <= deepest; ++i) {
+    auto const* const t = btf__type_by_id(types, id);
+    if (t == nullptr) break;
+    if (!btf_is_mod(t) && !btf_is_typedef(t)) return id;
+    id = t->type;
+  }
+  return 0;
+}
+
 /// Walks everything that a value of a type is made of.
 class flaw_search {
  public:
@@ -77,6 +88,7 @@ class flaw_search {
       if (!value(type, depth + 1)) return false;
       auto const bits = btf_member_bitfield_size(&t, i);
       auto const whole = 8 * btf__resolve_size(types_, type);
+      if (bits != 0 && !is_integer(type)) return refuse("has a bit-field that is no integer");
       if (whole < 0 || std::uint64_t{bits} > static_cast<std::uint64_t>(whole))
         return refuse("has a bit-field larger than its type");
       auto const end = std::uint64_t{btf_member_bit_offset(&t, i)} + (bits != 0 ? bits : static_cast<__u64>(whole));
@@ -84,6 +96,11 @@ class flaw_search {
       if (bits == 0 && btf_member_bit_offset(&t, i) % 8 != 0) return refuse("has a member that begins within a byte");
     }
     return true;
+  }
+
+  bool is_integer(std::uint32_t id) const {
+    auto const* const t = btf__type_by_id(types_, resolved(types_, id));
+    return t != nullptr && (btf_is_int(t) || btf_is_any_enum(t));
   }
 
   bool variables(::btf_type const& t, int depth) {
@@ -126,8 +143,13 @@ std::string_view name_at(::btf const* types, std::uint32_t offset) noexcept {
   return text == nullptr ? std::string_view{} : std::string_view{text};
 }
 
+bool may_be_name(std::string_view name) noexcept {
+  // As the empty one libbpf would find a struct without a name, and of others it reads what stands before a NUL.
+  return !name.empty() && name.find('\0') == name.npos;
+}
+
 std::uint32_t find_type(::btf const* types, std::string_view name) {
-  if (name.empty()) return 0;  // as which libbpf would find a struct without a name
+  if (!may_be_name(name)) return 0;
   std::string const text{name};
   constexpr std::array<__u32, 10> kinds{BTF_KIND_STRUCT, BTF_KIND_UNION, BTF_KIND_TYPEDEF, BTF_KIND_ENUM,
                                         BTF_KIND_ENUM64, BTF_KIND_INT,   BTF_KIND_FLOAT,   BTF_KIND_FWD,
@@ -148,6 +170,22 @@ bool ends_flexibly(::btf const* types, std::uint32_t id) {
       id = btf_members(t)[btf_vlen(t) - 1].type;
     else
       return btf_is_array(t) && ::btf_array(t)->nelems == 0;
+  }
+  return false;
+}
+
+bool is_last(::btf const* types, std::uint32_t id, std::uint32_t member_type, std::uint64_t bit_offset) {
+  for (int depth = 0; depth < deepest; ++depth) {
+    auto const* const t = btf__type_by_id(types, resolved(types, id));
+    if (t == nullptr || !btf_is_struct(t) || btf_vlen(t) == 0) return false;
+    auto const last = btf_vlen(t) - 1U;
+    auto const& m = btf_members(t)[last];
+    auto const offset = btf_member_bit_offset(t, last);
+    if (offset > bit_offset) return false;
+    bit_offset -= offset;
+    if (bit_offset == 0 && m.type == member_type) return true;
+    if (!name_at(types, m.name_off).empty()) return false;
+    id = m.type;
   }
   return false;
 }

@@ -95,6 +95,11 @@ void append_quoted(std::string& to, std::string_view text) {
   to += '"';
 }
 
+std::string cast_to(btf_type const& type) {
+  if (type.has_members() && type.name().empty()) return "(" + std::string{tinybpf::to_string(type.kind())} + ")";
+  return "(" + type.to_string() + ")";
+}
+
 // As libbpf's btf_dump__dump_type_data, which cuts an array of bytes off behind the first zero, and in some versions
 // all arrays of bytes behind that one.
 void append(std::string& to, dynamic_value const& v) {
@@ -113,7 +118,7 @@ void append(std::string& to, dynamic_value const& v) {
   } else if (type.has_members()) {
     list('{', '}', v.fields(), [&to](dynamic_field const& f) {
       if (!f.name.empty()) (to += '.').append(f.name) += " = ";
-      if (f.value.type()) to += "(" + f.value.type().to_string() + ")";
+      to += cast_to(f.value.type());
       append(to, f.value);
     });
   } else if (is_text(type)) {
@@ -306,7 +311,7 @@ std::string dynamic_value::hexadecimal_number() const {
 std::string dynamic_value::to_string() const {
   if (bytes().empty()) return {};
   std::string text;
-  if (type_) text = "(" + type_.to_string() + ")";
+  if (type_) text = cast_to(type_);
   append(text, *this);
   return text;
 }

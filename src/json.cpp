@@ -82,13 +82,13 @@ json::value value_of(dynamic_value const& v) {
     for (std::size_t i = 0; i < count; ++i) elements.push_back(value_of(v[i]));
     return json::value(std::move(elements));
   }
-  if (v.bytes().empty()) return json::value();
   if (type.has_members()) {
     json::object members;
     add_members(members, v);
     return json::value(std::move(members));
   }
   if (auto const text = v.text()) return json::value(utf8(*text));
+  if (v.bytes().empty()) return json::value();
   return type ? scalar(v, type) : json::value(v.to_string());
 }
 

@@ -323,7 +323,7 @@ BOOST_AUTO_TEST_CASE(entries_of_structs) {
   BOOST_TEST((*this)["points"].dynamic().entries().size() == 1U);
   // Entries outlive the map.
   obj.close();
-  BOOST_TEST(entries[0].key.to_string() == "(struct point){.x = (__s32)1,.y = (__s32)-2,}");
+  BOOST_TEST(entries[0].key.to_string() == "(struct point){.x = (__s32)1, .y = (__s32)-2}");
 }
 
 BOOST_AUTO_TEST_CASE(entries_of_each_cpu) {

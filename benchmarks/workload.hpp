@@ -72,7 +72,8 @@ struct tally {
   std::uint64_t events = 0;
   std::uint64_t sum = 0;
 
-  void operator()(bench_event const& e) noexcept {
+  template <class E>
+  void operator()(E const& e) noexcept {
     ++events;
     sum += e.sequence;
   }

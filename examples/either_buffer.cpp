@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/describe/class.hpp>
 
 #include <cstdint>
 #include <cstdlib>
@@ -21,6 +22,7 @@ struct exec_event {
   std::uint32_t pid;
   char comm[16];
 };
+BOOST_DESCRIBE_STRUCT(exec_event, (), (pid, comm))
 
 // Knows nothing of rings or CPUs.
 asio::awaitable<void> watch(tinybpf::event_source& events, std::uint64_t count) {

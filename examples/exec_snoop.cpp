@@ -8,6 +8,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/describe/class.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <boost/program_options.hpp>
@@ -31,6 +32,7 @@ struct exec_event {
   char comm[16];
   char filename[256];
 };
+BOOST_DESCRIBE_STRUCT(exec_event, (), (time_ns, pid, ppid, uid, comm, filename))
 
 std::string wall_clock(std::uint64_t monotonic_ns) {
   using namespace std::chrono;

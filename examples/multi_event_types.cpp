@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/describe/class.hpp>
 
 #include <cstdint>
 #include <cstdlib>
@@ -23,6 +24,7 @@ struct exec_event {
   std::uint32_t pid;
   char comm[16];
 };
+BOOST_DESCRIBE_STRUCT(exec_event, (), (kind, pid, comm))
 
 struct exit_event {
   event_kind kind;

@@ -27,6 +27,7 @@ constexpr std::array conditions{
     condition{errc::record_size, "a record of another size than the type"},
     condition{errc::unknown_tag, "a record of none of the types asked for"},
     condition{errc::record_corrupt, "a corrupt record header"},
+    condition{errc::out_of_range, "a number that the type cannot hold"},
 };
 
 class category final : public error_category {
@@ -51,7 +52,7 @@ error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), tinyb
 
 bool diagnostics::empty() const noexcept {
   return message.empty() && hint.empty() && log.empty() && program.empty() && map.empty() && names.empty() &&
-         expected_size == 0 && actual_size == 0 && position == 0;
+         differences.empty() && layouts.empty() && expected_size == 0 && actual_size == 0 && position == 0;
 }
 
 std::string diagnostics::to_string() const {
@@ -62,6 +63,7 @@ std::string diagnostics::to_string() const {
     text += what;
   };
   append("; ", hint);
+  append("\n", layouts);
   append("\n", log);
   return text;
 }

@@ -1,6 +1,8 @@
 #include <tinybpf/map.hpp>
 
-#include "detail/object_state.hpp"
+#include "detail/map_calls.hpp"
+
+#include <tinybpf/dynamic_map.hpp>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -11,26 +13,9 @@
 namespace tinybpf {
 namespace {
 
+using detail::failed;
+using detail::ready;
 using detail::report;
-
-bool per_cpu(map_type type) {
-  return type == map_type::percpu_hash || type == map_type::percpu_array || type == map_type::lru_percpu_hash ||
-         type == map_type::percpu_cgroup_storage;
-}
-
-// The frame of every operation on bytes: what must hold before the system call, and what is said when it does not.
-bool ready(detail::map_core* core, char const* operation, error_code& ec, diagnostics& details) {
-  detail::begin(ec, details);
-  if (core == nullptr) {
-    report(ec, details, errc::closed, std::string{operation} + " of no map");
-    return false;
-  }
-  if (core->fd.load(std::memory_order_relaxed) >= 0) return true;
-  details.map = core->name;
-  auto const what = std::string{operation} + " of map '" + core->name + "'";
-  if (core->owner->usable(true, what, ec, details)) report(ec, details, errc::not_loaded, what);
-  return false;
-}
 
 bool sized(detail::map_core const& core, char const* operation, char const* part, std::size_t expected,
            std::size_t actual, error_code& ec, diagnostics& details) {
@@ -42,15 +27,6 @@ bool sized(detail::map_core const& core, char const* operation, char const* part
          std::string{operation} + " of map '" + core.name + "': its " + part + " has " + std::to_string(expected) +
              " bytes, not " + std::to_string(actual));
   return false;
-}
-
-void failed(detail::map_core const& core, char const* operation, int err, error_code& ec, diagnostics& details) {
-  details.map = core.name;
-  auto const code = detail::from_libbpf(err);
-  std::string hint;
-  if (code == boost::system::errc::operation_not_supported || code == boost::system::errc::invalid_argument)
-    hint = "a map of type " + std::string{to_string(core.type.load())} + " may not have this operation";
-  report(ec, details, code, std::string{operation} + " of map '" + core.name + "'", std::move(hint));
 }
 
 }  // namespace
@@ -69,10 +45,36 @@ int map::fd() const noexcept { return core_ ? core_->fd.load(std::memory_order_r
 
 std::size_t map::lookup_size() const noexcept {
   std::size_t const one = value_size();
-  if (!per_cpu(type())) return one;
+  if (!detail::is_per_cpu(type())) return one;
   static int const cpus = libbpf_num_possible_cpus();
   return (one + 7) / 8 * 8 * static_cast<std::size_t>(cpus > 0 ? cpus : 1);
 }
+
+namespace {
+
+// libbpf knows the types of what the kernel takes BTF for. Of queues, rings and others the declaration still has them.
+btf_type declared(detail::map_core const* core, std::uint32_t id, std::string_view part) {
+  if (core == nullptr || core->owner->phase() == detail::object_phase::closed) return {};
+  auto const& tables = core->owner->types()->tables();
+  if (!tables) return {};
+  if (id != 0) return detail::btf_access::make(tables, id);
+  auto const types = detail::btf_access::make(tables);
+  auto const dot = core->name.find('.');
+  if (dot != std::string::npos) {
+    auto const section = part == "value" ? types.find(core->name.substr(dot), btf_kind::datasec) : std::nullopt;
+    return section.value_or(btf_type{});
+  }
+  auto const maps = types.find(".maps", btf_kind::datasec);
+  auto const declaration = maps ? maps->member(core->name) : std::nullopt;
+  auto const pointer = declaration ? declaration->type.member(part) : std::nullopt;
+  return pointer ? pointer->type.resolve().target() : btf_type{};
+}
+
+}  // namespace
+
+btf_type map::btf_key() const { return declared(core_.get(), core_ ? core_->btf_key : 0, "key"); }
+btf_type map::btf_value() const { return declared(core_.get(), core_ ? core_->btf_value : 0, "value"); }
+dynamic_map map::dynamic() const { return dynamic_map{*this}; }
 
 map_info map::info() const {
   return detail::or_throw([&](auto& ec, auto& details) { return info(ec, details); });
@@ -138,6 +140,51 @@ std::optional<std::vector<std::byte>> map::lookup(std::span<std::byte const> key
   return value;
 }
 
+void map::check_types(type_shape const& key, type_shape const& value, field_names names, error_code& ec,
+                      diagnostics& details) const {
+  detail::begin(ec, details);
+  if (!is_open()) return report(ec, details, errc::closed, "typed view of a closed map");
+  if (!single_valued("a typed view", ec, details)) return;
+  auto const check = [&](char const* part, std::size_t size, btf_type const& type, type_shape const& shape) {
+    if (!sized(*core_, "a typed view", part, size, shape.size, ec, details)) return false;
+    if (type) core_->owner->types()->check_as(shape, type, names, ec, details);
+    if (!ec) return true;
+    details.map = core_->name;
+    details.message = std::string{"a typed view of map '"} + core_->name + "': its " + part + ": " + details.message;
+    return false;
+  };
+  if (check("key", key_size(), btf_key(), key)) check("value", value_size(), btf_value(), value);
+}
+
+std::optional<number> map::lookup_number(number key, error_code& ec, diagnostics& details) const {
+  if (!ready(core_.get(), "lookup", ec, details)) return std::nullopt;
+  if (!single_valued("lookup", ec, details)) return std::nullopt;
+  auto const stored = detail::stored(key, btf_key(), *core_, "key", ec, details);
+  if (ec) return std::nullopt;
+  // That values are numbers is to be known whether there is one or not.
+  detail::stored(0, btf_value(), *core_, "value", ec, details);
+  if (ec) return std::nullopt;
+  std::vector<std::byte> value(lookup_size());
+  if (!lookup(stored, value, ec, details)) return std::nullopt;
+  return dynamic_value{btf_value(), value, ec, details}.to_number();
+}
+
+bool map::single_valued(char const* operation, error_code& ec, diagnostics& details) const {
+  if (!detail::is_per_cpu(type())) return true;
+  details.map = core_->name;
+  report(ec, details, errc::not_supported,
+         std::string{operation} + " of map '" + core_->name + "': each CPU has a number of its own",
+         "dynamic() gives them all");
+  return false;
+}
+
+void map::refuse_value(number value, error_code& ec, diagnostics& details) const {
+  details.map = name();
+  report(ec, details, errc::out_of_range,
+         "a value of map '" + std::string{name()} + "' is " + value.to_string() +
+             ", which does not fit the type that is asked for");
+}
+
 void map::update(std::span<std::byte const> key, std::span<std::byte const> value, update_flag flag) const {
   detail::or_throw([&](auto& ec, auto& details) { update(key, value, flag, ec, details); });
 }
@@ -155,6 +202,38 @@ void map::update(std::span<std::byte const> key, std::span<std::byte const> valu
   if (!sized(*core_, "update", "value", lookup_size(), value.size(), ec, details)) return;
   int const err = bpf_map_update_elem(fd(), key.data(), value.data(), static_cast<__u64>(flag));
   if (err != 0) failed(*core_, "update", err, ec, details);
+}
+
+void map::update(number key, number value, update_flag flag) const {
+  detail::or_throw([&](auto& ec, auto& details) { update(key, value, flag, ec, details); });
+}
+
+void map::update(number key, number value, update_flag flag, error_code& ec) const {
+  diagnostics details;
+  update(key, value, flag, ec, details);
+}
+
+void map::update(number key, number value, update_flag flag, error_code& ec, diagnostics& details) const {
+  if (!ready(core_.get(), "update", ec, details) || !single_valued("update", ec, details)) return;
+  auto const stored_key = detail::stored(key, btf_key(), *core_, "key", ec, details);
+  if (ec) return;
+  auto const stored_value = detail::stored(value, btf_value(), *core_, "value", ec, details);
+  if (!ec) update(stored_key, stored_value, flag, ec, details);
+}
+
+bool map::erase(number key) const {
+  return detail::or_throw([&](auto& ec, auto& details) { return erase(key, ec, details); });
+}
+
+bool map::erase(number key, error_code& ec) const {
+  diagnostics details;
+  return erase(key, ec, details);
+}
+
+bool map::erase(number key, error_code& ec, diagnostics& details) const {
+  if (!ready(core_.get(), "erase", ec, details)) return false;
+  auto const stored = detail::stored(key, btf_key(), *core_, "key", ec, details);
+  return !ec && erase(stored, ec, details);
 }
 
 bool map::erase(std::span<std::byte const> key) const {

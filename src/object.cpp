@@ -1,3 +1,4 @@
+#include <tinybpf/btf.hpp>
 #include <tinybpf/object.hpp>
 
 #include "detail/log_capture.hpp"
@@ -56,6 +57,15 @@ bool readable_object_file(std::filesystem::path const& file, error_code& ec, dia
   return true;
 }
 
+// libbpf looks when it loads, says no name, and would wait for the writer of a FIFO.
+bool readable_types(std::filesystem::path const& file, error_code& ec, diagnostics& details) {
+  std::error_code status;
+  if (file.empty() || std::filesystem::is_regular_file(file, status)) return true;
+  report(ec, details, status ? detail::from_libbpf(status.value()) : make_error_code(errc::invalid_object),
+         "cannot read the kernel's types of " + file.string(), "give the path of a file of bare BTF");
+  return false;
+}
+
 object opened(bpf_object* raw, int err, std::string source, std::string log, error_code& ec, diagnostics& details) {
   if (raw == nullptr) {
     details.log = std::move(log);
@@ -80,20 +90,33 @@ object& object::operator=(object&&) noexcept = default;
 object::~object() = default;
 object::object(std::shared_ptr<detail::object_state> state) noexcept : state_{std::move(state)} {}
 
-object object::open(std::filesystem::path const& file) {
-  return detail::or_throw([&](auto& ec, auto& details) { return open(file, ec, details); });
-}
+object object::open(std::filesystem::path const& file) { return open(file, open_options{}); }
 
-object object::open(std::filesystem::path const& file, error_code& ec) {
-  diagnostics details;
-  return open(file, ec, details);
-}
+object object::open(std::filesystem::path const& file, error_code& ec) { return open(file, open_options{}, ec); }
 
 object object::open(std::filesystem::path const& file, error_code& ec, diagnostics& details) {
+  return open(file, open_options{}, ec, details);
+}
+
+object object::open(std::filesystem::path const& file, open_options const& options) {
+  return detail::or_throw([&](auto& ec, auto& details) { return open(file, options, ec, details); });
+}
+
+object object::open(std::filesystem::path const& file, open_options const& options, error_code& ec) {
+  diagnostics details;
+  return open(file, options, ec, details);
+}
+
+object object::open(std::filesystem::path const& file, open_options const& options, error_code& ec,
+                    diagnostics& details) {
   detail::begin(ec, details);
   if (!readable_object_file(file, ec, details)) return {};
+  if (!readable_types(options.btf_custom_path, ec, details)) return {};
+  bpf_object_open_opts raw_options{};
+  raw_options.sz = sizeof raw_options;
+  if (!options.btf_custom_path.empty()) raw_options.btf_custom_path = options.btf_custom_path.c_str();
   detail::log_capture log;
-  auto* const raw = bpf_object__open_file(file.c_str(), nullptr);
+  auto* const raw = bpf_object__open_file(file.c_str(), &raw_options);
   int const err = errno;  // at once: everything below may change it
   return opened(raw, err, file.string(), log.take(), ec, details);
 }
@@ -211,11 +234,40 @@ tinybpf::map object::map(std::string_view name, error_code& ec, diagnostics& det
   return core != nullptr ? detail::handle_access::make_map({state_, core}) : tinybpf::map{};
 }
 
-void object::register_shape(type_shape shape, std::string_view btf_name, error_code& ec, diagnostics& details) {
+tinybpf::btf object::btf() const {
+  return detail::or_throw([&](auto& ec, auto& details) { return btf(ec, details); });
+}
+
+tinybpf::btf object::btf(error_code& ec) const {
+  diagnostics details;
+  return btf(ec, details);
+}
+
+tinybpf::btf object::btf(error_code& ec, diagnostics& details) const {
+  detail::begin(ec, details);
+  if (!is_open())
+    report(ec, details, errc::closed, "btf of a closed object");
+  else if (!state_->types()->tables())
+    report(ec, details, errc::no_btf, state_->source() + " describes no types", "compile the BPF program with -g");
+  else
+    return detail::btf_access::make(state_->types()->tables());
+  return {};
+}
+
+void object::register_shape(type_shape shape, std::string_view btf_name, field_names names, error_code& ec,
+                            diagnostics& details) {
   detail::begin(ec, details);
   if (!state_) return report(ec, details, errc::closed, "register_type on a closed object");
   if (!state_->usable(false, "register_type", ec, details)) return;
-  state_->types()->add(shape, btf_name, ec, details);
+  state_->types()->add(shape, btf_name, names, ec, details);
+}
+
+std::string object::name_of(std::type_info const& type) const {
+  return is_open() ? state_->types()->name_of(type) : std::string{};
+}
+
+std::optional<type_shape> object::lookup_type(std::string_view btf_name) const {
+  return is_open() ? state_->types()->shape_named(btf_name) : std::nullopt;
 }
 
 object load(std::filesystem::path const& file) {

@@ -8,6 +8,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -86,7 +87,7 @@ using tinybpf::error_code;
 
 struct event {
   std::uint64_t serial;
-  std::uint64_t rest[4];
+  std::array<std::uint64_t, 4> rest;
 };
 
 // Each waits for every 2000th record, on the descriptor or in a pause as its policy has it.

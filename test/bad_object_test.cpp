@@ -8,7 +8,6 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include <elf.h>
 #include <sys/stat.h>
 
 #include <bpf/libbpf.h>
@@ -94,24 +93,6 @@ refusal refusal_of(std::span<std::byte const> image, std::string_view name) {
   return r;
 }
 
-/// The bytes of a section of a 64-bit ELF image.
-std::span<std::byte> section_of(std::span<std::byte> image, std::string_view wanted) {
-  auto const read = [&]<class T>(T& into, std::size_t at) {
-    std::memcpy(&into, image.subspan(at).data(), sizeof into);
-  };
-  Elf64_Ehdr file{};
-  read(file, 0);
-  Elf64_Shdr names{};
-  read(names, file.e_shoff + std::size_t{file.e_shstrndx} * sizeof names);
-  for (std::size_t i = 0; i < file.e_shnum; ++i) {
-    Elf64_Shdr section{};
-    read(section, file.e_shoff + i * sizeof section);
-    auto const* const name = reinterpret_cast<char const*>(image.subspan(names.sh_offset + section.sh_name).data());
-    if (name == wanted) return image.subspan(section.sh_offset, section.sh_size);
-  }
-  throw std::logic_error{"no such section"};
-}
-
 }  // namespace
 
 BOOST_FIXTURE_TEST_SUITE(bad_files, quiet_folder)
@@ -192,7 +173,7 @@ BOOST_AUTO_TEST_CASE(images_in_memory) {
 
 BOOST_AUTO_TEST_CASE(btf_that_is_garbage) {
   auto image = test::contents_of(REFUSED_BPF_O);
-  auto const btf = section_of(image, ".BTF");
+  auto const btf = test::section_of(image, ".BTF");
   std::fill(btf.begin(), btf.end(), std::byte{0xa5});
   auto const r = refusal_of(file("garbage.bpf.o", image));
   BOOST_TEST(r.ec == make_error_code(errc::invalid_object));
@@ -219,7 +200,7 @@ BOOST_AUTO_TEST_CASE(section) {
 
 BOOST_AUTO_TEST_CASE(kind_of_btf) {
   auto image = test::contents_of(REFUSED_BPF_O);
-  auto const btf = section_of(image, ".BTF");
+  auto const btf = test::section_of(image, ".BTF");
   // The first type follows the header, whose length is its second word. Bits 24 to 28 of its second word are its kind.
   std::uint32_t header_length = 0;
   std::memcpy(&header_length, btf.subspan(4).data(), sizeof header_length);

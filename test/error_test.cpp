@@ -16,7 +16,7 @@ using tinybpf::error_code;
 
 namespace {
 
-constexpr auto last = errc::record_corrupt;
+constexpr auto last = errc::out_of_range;
 
 diagnostics some_details() {
   diagnostics d;

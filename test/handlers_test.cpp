@@ -12,6 +12,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <functional>
@@ -517,7 +518,7 @@ BOOST_AUTO_TEST_CASE(a_budget_of_nothing) {
 struct alignas(16) aligned_event {
   std::uint64_t kind_and_index;
   std::uint64_t serial;
-  std::uint64_t rest[2];
+  std::array<std::uint64_t, 2> rest;
 };
 
 // Every second record begins at no multiple of 16.

@@ -3,6 +3,7 @@
 
 #include <tinybpf/object.hpp>
 
+#include <boost/describe/class.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
@@ -27,6 +28,7 @@ struct call_event {
   std::uint32_t uid;
   char comm[16];
 };
+BOOST_DESCRIBE_STRUCT(call_event, (), (pid, uid, comm))
 
 struct short_event {
   std::uint32_t pid;

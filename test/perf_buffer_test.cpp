@@ -88,7 +88,7 @@ namespace outdated {
 struct counted_event {
   std::uint32_t kind;
   std::uint32_t index;
-  std::uint64_t rest[4];
+  std::array<std::uint64_t, 4> rest;
 };
 
 }  // namespace outdated

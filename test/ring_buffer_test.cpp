@@ -5,6 +5,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/describe/class.hpp>
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
@@ -49,6 +50,7 @@ struct exec_event {
   char comm[16];
   char filename[256];
 };
+BOOST_DESCRIBE_STRUCT(exec_event, (), (time_ns, pid, ppid, uid, comm, filename))
 
 namespace outdated {
 struct exec_event {
@@ -180,6 +182,7 @@ BOOST_AUTO_TEST_SUITE(types)
 
 namespace renamed {
 struct program_start : exec_event {};
+BOOST_DESCRIBE_STRUCT(program_start, (exec_event), ())
 struct short_one {
   std::uint64_t time_ns;
 };

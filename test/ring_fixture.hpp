@@ -53,7 +53,7 @@ struct tailed {
 /// More aligned than records are.
 struct alignas(16) wide {
   std::uint64_t number;
-  std::uint64_t rest[3];
+  std::array<std::uint64_t, 3> rest;
 };
 
 /// Where a coroutine or a handler leaves what a read gave.

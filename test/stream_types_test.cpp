@@ -45,7 +45,7 @@ struct from_second {
 
 // Its tag lies beyond every other kind of record.
 struct far_event {
-  std::uint64_t unused[7];
+  std::array<std::uint64_t, 7> unused;
   std::uint32_t kind;
   std::uint32_t rest;
 };

@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <elf.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -14,6 +15,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -80,6 +82,24 @@ inline std::vector<std::byte> contents_of(std::filesystem::path const& file) {
   std::vector<std::byte> all(std::filesystem::file_size(file));
   in.read(reinterpret_cast<char*>(all.data()), static_cast<std::streamsize>(all.size()));
   return all;
+}
+
+/// The bytes of a section of a 64-bit ELF image.
+inline std::span<std::byte> section_of(std::span<std::byte> image, std::string_view wanted) {
+  auto const read = [&]<class T>(T& into, std::size_t at) {
+    std::memcpy(&into, image.subspan(at).data(), sizeof into);
+  };
+  Elf64_Ehdr file{};
+  read(file, 0);
+  Elf64_Shdr names{};
+  read(names, file.e_shoff + std::size_t{file.e_shstrndx} * sizeof names);
+  for (std::size_t i = 0; i < file.e_shnum; ++i) {
+    Elf64_Shdr section{};
+    read(section, file.e_shoff + i * sizeof section);
+    auto const* const name = reinterpret_cast<char const*>(image.subspan(names.sh_offset + section.sh_name).data());
+    if (name == wanted) return image.subspan(section.sh_offset, section.sh_size);
+  }
+  throw std::logic_error{"no such section"};
 }
 
 inline bool contains(std::string_view text, std::string_view what) { return text.find(what) != text.npos; }

@@ -41,6 +41,7 @@ enum class errc {
   record_size,              ///< A record has another size than the type it was read as.
   unknown_tag,              ///< A record is of none of the types it may be read as.
   record_corrupt,           ///< A record's header contradicts the ring's positions.
+  out_of_range,             ///< A number that the type it is wanted as cannot hold.
 };
 
 /// The category of `errc`. Thread-safe; lives for ever.
@@ -49,19 +50,45 @@ error_category const& tinybpf_category() noexcept;
 /// Makes an error_code of the library's category.
 error_code make_error_code(errc e) noexcept;
 
+/// One way in which a C++ type differs from the type in BTF that it should fit.
+struct btf_difference {
+  /// What differs.
+  enum class what : std::uint8_t {
+    size,        ///< Of the whole type, or of a field.
+    offset,      ///< The field lies elsewhere.
+    kind,        ///< Such as a number where the object has an array.
+    signedness,  ///< Signed against unsigned.
+    count,       ///< Of an array's elements.
+    name,        ///< The field is called otherwise.
+    missing,     ///< The object has a field that the C++ type has not.
+    extra,       ///< The C++ type has a field that the object has not.
+  };
+
+  what kind = what::size;
+  std::string
+      field;        ///< Its path, such as "filter.ports"; or its offset, where names are not known; empty for the type.
+  std::string cpp;  ///< What C++ has.
+  std::string object;  ///< What the object has.
+  std::size_t offset = 0;
+
+  friend bool operator==(btf_difference const&, btf_difference const&) = default;
+};
+
 /// What an error code cannot carry. A plain value: fields that do not apply are empty or zero.
 struct diagnostics {
   diagnostics() = default;
 
-  std::string message;             ///< One sentence: what was asked for and what is wrong.
-  std::string hint;                ///< What would help, where the library knows.
-  std::string log;                 ///< Everything libbpf and the kernel's verifier said during the call.
-  std::string program;             ///< The program concerned.
-  std::string map;                 ///< The map concerned.
-  std::size_t expected_size = 0;   ///< Bytes that the type or map asks for.
-  std::size_t actual_size = 0;     ///< Bytes that were there.
-  std::uint64_t position = 0;      ///< The record's position in its stream, in bytes since the ring was made.
-  std::vector<std::string> names;  ///< The names that do exist.
+  std::string message;                      ///< One sentence: what was asked for and what is wrong.
+  std::string hint;                         ///< What would help, where the library knows.
+  std::string log;                          ///< Everything libbpf and the kernel's verifier said during the call.
+  std::string program;                      ///< The program concerned.
+  std::string map;                          ///< The map concerned.
+  std::size_t expected_size = 0;            ///< Bytes that the type or map asks for.
+  std::size_t actual_size = 0;              ///< Bytes that were there.
+  std::uint64_t position = 0;               ///< The record's position in its stream, in bytes since the ring was made.
+  std::vector<std::string> names;           ///< The names that do exist.
+  std::vector<btf_difference> differences;  ///< Of a C++ type and BTF: all of them.
+  std::string layouts;                      ///< Both side by side, for people.
 
   /// True if nothing was said.
   [[nodiscard]] bool empty() const noexcept;

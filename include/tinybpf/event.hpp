@@ -1,7 +1,7 @@
 // What a stream's records are read as.
 #pragma once
 
-#include <tinybpf/btf.hpp>
+#include <tinybpf/layout.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -15,12 +15,6 @@ namespace tinybpf {
 
 /// A record's bytes as they lie in the buffer. Reading as `bytes` gives a view: see `record`.
 using bytes = std::span<std::byte const>;
-
-/// Which record sizes a type accepts.
-enum class size_rule : std::uint8_t {
-  exact,     ///< The record has exactly sizeof(E) bytes.
-  at_least,  ///< The record may be longer: a header with a tail, which `record<E>::trailing()` gives.
-};
 
 /// Tells event types apart that share a ring: the value that a field has in every record of the type.
 template <class Class, class Field>

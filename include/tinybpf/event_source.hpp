@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <typeinfo>
@@ -28,6 +29,7 @@
 
 namespace tinybpf {
 
+class dynamic_value;
 template <class Executor, class... Ts>
 class typed_event_source;
 
@@ -317,6 +319,34 @@ class basic_event_source {
   template <class... Args>
   [[nodiscard]] auto next() {
     return next_as<Args...>(typename detail::split_arguments<detail::reading_list<>, Args...>::types{});
+  }
+
+  /// Awaits the next record as the object's type of that name, without a C++ type; dynamic_value.hpp has what it gives.
+  /// The record is as long as the type, or longer if that ends in a flexible array. Consumes it on completion, as
+  /// `next` does. Errors: as `next`; `errc::no_btf`, `errc::not_found` with near names, and `errc::record_size` and
+  /// `errc::type_mismatch` for a record that was skipped.
+  template <class Ex = boost::asio::any_io_executor, class Value = dynamic_value>
+  [[nodiscard]] boost::asio::awaitable<Value, Ex> next_dynamic(std::string btf_name) {
+    return verbs::template next_dynamic<Value, Ex>(impl_.share(), std::move(btf_name));
+  }
+
+  /// The same if a record is there now, or nothing. Never waits. Errors: as `next_dynamic`.
+  template <class Value = dynamic_value>
+  [[nodiscard]] std::optional<Value> try_next_dynamic(std::string_view btf_name) {
+    return detail::or_throw(
+        [&](error_code& ec, diagnostics& details) { return try_next_dynamic<Value>(btf_name, ec, details); });
+  }
+  /// @overload
+  template <class Value = dynamic_value>
+  std::optional<Value> try_next_dynamic(std::string_view btf_name, error_code& ec) {
+    diagnostics details;
+    return try_next_dynamic<Value>(btf_name, ec, details);
+  }
+  /// @overload
+  template <class Value = dynamic_value>
+  std::optional<Value> try_next_dynamic(std::string_view btf_name, error_code& ec, diagnostics& details) {
+    ec.clear();
+    return verbs::template try_next_dynamic<Value>(impl_.get(), btf_name, ec, details);
   }
 
   /// Awaits at least one record, and gives a range over at most `budget` of them. Consumes nothing until the range is

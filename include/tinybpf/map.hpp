@@ -2,8 +2,11 @@
 #pragma once
 
 #include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
+#include <tinybpf/number.hpp>
 #include <tinybpf/types.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,9 +14,16 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace tinybpf {
+
+class btf_type;
+class dynamic_map;
+template <shared_with_kernel K, shared_with_kernel V>
+  requires std::default_initializable<V>
+class typed_map;
 
 namespace detail {
 struct map_core;
@@ -67,6 +77,27 @@ class map {
   /// The descriptor, owned by the object; -1 before load and when closed.
   [[nodiscard]] int fd() const noexcept;
 
+  /// The type of the keys and of the values as BTF has them, `__type(key, ...)`; of the map of a section of global
+  /// variables that section. void if BTF says nothing of them, as of `__uint(key_size, ...)`, or the map is closed.
+  [[nodiscard]] btf_type btf_key() const;
+  /// @overload
+  [[nodiscard]] btf_type btf_value() const;
+
+  /// A view with keys K and values V; see typed_map.hpp. They are held once against the map's sizes, and against its
+  /// types where BTF has them, as `object::register_type` does it. Errors: `errc::closed`, `errc::size_mismatch`,
+  /// `errc::type_mismatch`; `errc::not_supported` for a per-CPU map, whose values are several.
+  template <class K, class V>
+  [[nodiscard]] typed_map<K, V> typed(field_names names = field_names::check) const;
+  /// @overload
+  template <class K, class V>
+  typed_map<K, V> typed(field_names names, error_code& ec) const;
+  /// @overload
+  template <class K, class V>
+  typed_map<K, V> typed(field_names names, error_code& ec, diagnostics& details) const;
+
+  /// Reads the map by what BTF says of its keys and values; see dynamic_map.hpp.
+  [[nodiscard]] dynamic_map dynamic() const;
+
   /// What the kernel says about the map. Errors: `errc::closed`, `errc::not_loaded`, or the kernel's.
   [[nodiscard]] map_info info() const;
   /// @overload
@@ -90,6 +121,38 @@ class map {
   std::optional<std::vector<std::byte>> lookup(std::span<std::byte const> key, error_code& ec,
                                                diagnostics& details) const;
 
+  /// The same of a map whose keys and values are numbers as BTF has them: integers, enumerations, bool or floating
+  /// point. `m.lookup(7)` gives a `number`, which compares with C++ numbers; `m.lookup<std::uint64_t>(7)` one of that
+  /// type. Nothing is rounded or cut off. Errors: as above, `errc::no_btf` if BTF does not know the types,
+  /// `errc::type_mismatch` if they are no numbers, `errc::out_of_range` for a key that the key's type cannot hold, or a
+  /// value that V cannot; `errc::not_supported` for a per-CPU map, which `dynamic()` reads.
+  template <class V = number>
+    requires(std::is_same_v<V, number> || detail::arithmetic<V>)
+  [[nodiscard]] std::optional<V> lookup(number key) const {
+    return detail::or_throw([&](error_code& ec, diagnostics& details) { return lookup<V>(key, ec, details); });
+  }
+  /// @overload
+  template <class V = number>
+    requires(std::is_same_v<V, number> || detail::arithmetic<V>)
+  std::optional<V> lookup(number key, error_code& ec) const {
+    diagnostics details;
+    return lookup<V>(key, ec, details);
+  }
+  /// @overload
+  template <class V = number>
+    requires(std::is_same_v<V, number> || detail::arithmetic<V>)
+  std::optional<V> lookup(number key, error_code& ec, diagnostics& details) const {
+    auto const n = lookup_number(key, ec, details);
+    if constexpr (std::is_same_v<V, number>) {
+      return n;
+    } else {
+      if (!n) return std::nullopt;
+      if (n->template fits<V>()) return n->template as<V>();
+      refuse_value(*n, ec, details);
+      return std::nullopt;
+    }
+  }
+
   /// Inserts or replaces, as `flag` says. Errors: `errc::closed`, `errc::not_loaded`, `errc::size_mismatch`; the
   /// kernel's EEXIST, ENOENT, E2BIG (full) and others.
   void update(std::span<std::byte const> key, std::span<std::byte const> value,
@@ -100,6 +163,13 @@ class map {
   void update(std::span<std::byte const> key, std::span<std::byte const> value, update_flag flag, error_code& ec,
               diagnostics& details) const;
 
+  /// The same with numbers, as `lookup` has them. Errors: of both.
+  void update(number key, number value, update_flag flag = update_flag::any) const;
+  /// @overload
+  void update(number key, number value, update_flag flag, error_code& ec) const;
+  /// @overload
+  void update(number key, number value, update_flag flag, error_code& ec, diagnostics& details) const;
+
   /// Removes the entry; false, and no error, if the key was not there. Errors: `errc::closed`, `errc::not_loaded`,
   /// `errc::size_mismatch`, or the kernel's (an array's entries cannot be erased: EINVAL).
   bool erase(std::span<std::byte const> key) const;
@@ -108,8 +178,20 @@ class map {
   /// @overload
   bool erase(std::span<std::byte const> key, error_code& ec, diagnostics& details) const;
 
+  /// The same with a number as key, as `lookup` has it. Errors: of both.
+  bool erase(number key) const;
+  /// @overload
+  bool erase(number key, error_code& ec) const;
+  /// @overload
+  bool erase(number key, error_code& ec, diagnostics& details) const;
+
  private:
   friend struct detail::handle_access;
+  void check_types(type_shape const& key, type_shape const& value, field_names names, error_code& ec,
+                   diagnostics& details) const;
+  std::optional<number> lookup_number(number key, error_code& ec, diagnostics& details) const;
+  bool single_valued(char const* operation, error_code& ec, diagnostics& details) const;
+  void refuse_value(number value, error_code& ec, diagnostics& details) const;
   explicit map(std::shared_ptr<detail::map_core> core) noexcept;
 
   std::shared_ptr<detail::map_core> core_;

@@ -1,24 +1,37 @@
 // A BPF object file: opened, adjusted, loaded.
 #pragma once
 
-#include <tinybpf/btf.hpp>
 #include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/program.hpp>
 
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <typeinfo>
 #include <vector>
 
 namespace tinybpf {
+
+class btf;
 
 namespace detail {
 class object_state;
 struct handle_access;
 }  // namespace detail
+
+/// How an object is to be opened.
+struct open_options {
+  /// The kernel's types, for CO-RE relocations on a kernel that does not describe its own: a file of bare BTF, such as
+  /// those of BTFHub. The running kernel's if empty. Opening fails if there is no such file, and loading if it is no
+  /// BTF.
+  std::filesystem::path btf_custom_path = {};
+};
 
 /// A compiled BPF object, from open to close.
 ///
@@ -46,6 +59,14 @@ class object {
   static object open(std::filesystem::path const& file, error_code& ec);
   /// @overload
   static object open(std::filesystem::path const& file, error_code& ec, diagnostics& details);
+
+  /// @overload
+  [[nodiscard]] static object open(std::filesystem::path const& file, open_options const& options);
+  /// @overload
+  static object open(std::filesystem::path const& file, open_options const& options, error_code& ec);
+  /// @overload
+  static object open(std::filesystem::path const& file, open_options const& options, error_code& ec,
+                     diagnostics& details);
 
   /// Opens an image in memory, which may go once the call is over; `name` is the object's name. Errors: as above.
   [[nodiscard]] static object open(std::span<std::byte const> image, std::string_view name);
@@ -98,31 +119,61 @@ class object {
   /// @overload
   tinybpf::map map(std::string_view name, error_code& ec, diagnostics& details) const;
 
-  /// Says that T is the object's struct, union or typedef `btf_name`, and checks their sizes. From then on streams and
-  /// maps of this object know T. Registering the same pair again does nothing. Errors: `errc::closed`, `errc::no_btf`,
-  /// `errc::not_found` with near names, `errc::type_mismatch` with both sizes, `errc::type_conflict` if T has another
-  /// name already.
+  /// The types that the object describes, which outlive it. Errors: `errc::closed`, `errc::no_btf`.
+  [[nodiscard]] tinybpf::btf btf() const;
+  /// @overload
+  tinybpf::btf btf(error_code& ec) const;
+  /// @overload
+  tinybpf::btf btf(error_code& ec, diagnostics& details) const;
+
+  /// Says that T is the object's struct, union or typedef `btf_name`, and holds the two against each other: the size,
+  /// and every field's place, size, kind, signedness, number of elements, and name if that of T is known. From then on
+  /// streams and maps of this object know T. Registering the same pair again does nothing. Errors: `errc::closed`,
+  /// `errc::no_btf`, `errc::not_found` with near names, `errc::type_mismatch` with all differences and both layouts,
+  /// `errc::type_conflict` if T has another name already.
   template <shared_with_kernel T>
-  void register_type(std::string_view btf_name) {
+  void register_type(std::string_view btf_name, field_names names = field_names::check) {
     detail::or_throw(
-        [&](error_code& ec, diagnostics& details) { register_shape(shape_of<T>(), btf_name, ec, details); });
+        [&](error_code& ec, diagnostics& details) { register_shape(shape_of<T>(), btf_name, names, ec, details); });
   }
   /// @overload
   template <shared_with_kernel T>
   void register_type(std::string_view btf_name, error_code& ec) {
     diagnostics details;
-    register_shape(shape_of<T>(), btf_name, ec, details);
+    register_shape(shape_of<T>(), btf_name, field_names::check, ec, details);
   }
   /// @overload
   template <shared_with_kernel T>
   void register_type(std::string_view btf_name, error_code& ec, diagnostics& details) {
-    register_shape(shape_of<T>(), btf_name, ec, details);
+    register_shape(shape_of<T>(), btf_name, field_names::check, ec, details);
   }
+  /// @overload
+  template <shared_with_kernel T>
+  void register_type(std::string_view btf_name, field_names names, error_code& ec) {
+    diagnostics details;
+    register_shape(shape_of<T>(), btf_name, names, ec, details);
+  }
+  /// @overload
+  template <shared_with_kernel T>
+  void register_type(std::string_view btf_name, field_names names, error_code& ec, diagnostics& details) {
+    register_shape(shape_of<T>(), btf_name, names, ec, details);
+  }
+
+  /// The object's name of a type that was registered, or that a stream has found to fit; empty if T is not known, or
+  /// the object is closed.
+  template <shared_with_kernel T>
+  [[nodiscard]] std::string lookup_btf_name() const {
+    return name_of(typeid(T));
+  }
+  /// The C++ type that stands for the object's type of that name; nothing if none does, or the object is closed.
+  [[nodiscard]] std::optional<type_shape> lookup_type(std::string_view btf_name) const;
 
  private:
   friend struct detail::handle_access;
   explicit object(std::shared_ptr<detail::object_state> state) noexcept;
-  void register_shape(type_shape shape, std::string_view btf_name, error_code& ec, diagnostics& details);
+  void register_shape(type_shape shape, std::string_view btf_name, field_names names, error_code& ec,
+                      diagnostics& details);
+  [[nodiscard]] std::string name_of(std::type_info const& type) const;
 
   std::shared_ptr<detail::object_state> state_;
 };

@@ -1,9 +1,9 @@
 // Room in a user ring buffer that is being filled.
 #pragma once
 
-#include <tinybpf/btf.hpp>
 #include <tinybpf/detail/user_ring_core.hpp>
 #include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
 
 #include <cstddef>
 #include <new>

@@ -1,11 +1,11 @@
 // User ring buffers: records from this program to BPF programs.
 #pragma once
 
-#include <tinybpf/btf.hpp>
 #include <tinybpf/detail/pins.hpp>
 #include <tinybpf/detail/tokens.hpp>
 #include <tinybpf/detail/user_ring_impl.hpp>
 #include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/reservation.hpp>
 
@@ -206,7 +206,7 @@ class basic_user_ring_buffer {
  private:
   template <class T>
   static type_shape const* shape() noexcept {
-    static constexpr type_shape of_t{&typeid(T), sizeof(T), alignof(T)};
+    static constexpr type_shape of_t = shape_of<T>();
     return &of_t;
   }
 

@@ -9,7 +9,14 @@
 
 namespace tinybpf::detail {
 
-map_core::map_core(object_state* o, bpf_map* r) : owner{o}, raw{r}, name{bpf_map__name(r)} { refresh(); }
+map_core::map_core(object_state* o, bpf_map* r)
+    : owner{o},
+      raw{r},
+      name{bpf_map__name(r)},
+      btf_key{bpf_map__btf_key_type_id(r)},  // now: loading forgets what the kernel does not take
+      btf_value{bpf_map__btf_value_type_id(r)} {
+  refresh();
+}
 
 void map_core::refresh() {
   type = static_cast<map_type>(bpf_map__type(raw));
@@ -31,7 +38,7 @@ object_state::object_state(std::shared_ptr<bpf_object> owned, std::string source
     : raw_{std::move(owned)},
       name_{bpf_object__name(raw_.get())},
       source_{std::move(source)},
-      types_{std::make_shared<type_registry>(bpf_object__btf(raw_.get()), source_)} {
+      types_{std::make_shared<type_registry>(btf_tables::copy_of(bpf_object__btf(raw_.get()), source_), source_)} {
   bpf_program* p = nullptr;
   bpf_object__for_each_program(p, raw_.get()) {
     programs_.push_back(
@@ -48,7 +55,6 @@ void object_state::close() noexcept {
   phase_ = object_phase::closed;
   for (auto& m : maps_) m.forget();
   for (auto& p : programs_) p.raw = nullptr;
-  types_->keep_types(types_.use_count() > 1);
   log_capture const quiet;
   raw_.reset();
 }

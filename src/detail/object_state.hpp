@@ -41,6 +41,8 @@ struct map_core {
   std::atomic<std::uint32_t> value_size{0};
   std::atomic<std::uint32_t> max_entries{0};
   std::atomic<int> fd{-1};
+  std::uint32_t btf_key = 0;  // the numbers of types, as the object declares them
+  std::uint32_t btf_value = 0;
   std::uint32_t ring_bytes = 0;  // what a ring was declared with that is now something else
 
   map_core(object_state* o, bpf_map* r);

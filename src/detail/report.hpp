@@ -3,6 +3,7 @@
 
 #include <tinybpf/error.hpp>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,11 @@ void report(error_code& ec, diagnostics& details, error_code code, std::string m
 /// Starts a call: what an earlier one left is cleared.
 void begin(error_code& ec, diagnostics& details);
 
-/// "; did you mean 'x'?" where one of the names is close to what was asked for, or the list of all names.
+/// The names that are closest to what was asked for, if there are more than so many.
+std::vector<std::string> nearest(std::string_view wanted, std::vector<std::string> names, std::size_t most);
+
+/// "; did you mean 'x'?" where one of the names is close to what was asked for, and the list of all names, or of the
+/// closest ones of very many.
 std::string near_names(std::string_view wanted, std::vector<std::string> const& names);
 
 }  // namespace tinybpf::detail

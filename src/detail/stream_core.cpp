@@ -1,7 +1,10 @@
 #include <tinybpf/detail/stream_core.hpp>
 
+#include "btf_tables.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
+
+#include <tinybpf/dynamic_value.hpp>
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -457,6 +460,54 @@ bool stream_core::check(type_shape shape, error_code& ec, diagnostics* details) 
   }
   last_checked_ = shape.type;
   return true;
+}
+
+bool stream_core::describes(std::string_view btf_name, error_code& ec, diagnostics& details) const {
+  begin(ec, details);
+  auto const what = "type '" + std::string{btf_name} + "' of " + description();
+  bool described = false;
+  for (auto const& c : channels_) {
+    auto const tables = c->source.types ? c->source.types->tables() : nullptr;
+    if (!tables) continue;
+    if (find_type(tables->raw, btf_name) != 0) return true;
+    if (!std::exchange(described, true)) details.names = type_names(tables->raw);
+  }
+  details.map = name();
+  if (described)
+    report(ec, details, errc::not_found, what, near_names(btf_name, details.names) + "; " + anchor_hint(btf_name));
+  else
+    report(ec, details, errc::no_btf, what, "compile the BPF program with -g");
+  return false;
+}
+
+dynamic_value stream_core::viewed_as(std::string_view btf_name, record<> const& r, error_code& ec,
+                                     diagnostics& details) const {
+  begin(ec, details);
+  details.map = r.map();
+  details.position = r.position();
+  auto const where =
+      current_->source.description() + ": the record at position " + std::to_string(r.position()) + " was skipped: ";
+  auto const tables = current_->source.types ? current_->source.types->tables() : nullptr;
+  auto const type = tables ? btf_access::make(tables, find_type(tables->raw, btf_name)) : btf_type{};
+  if (!type) {
+    report(ec, details, errc::not_found, where + "its object has no type '" + std::string{btf_name} + "'");
+    return {};
+  }
+  auto data = r.data();
+  auto const size = type.size();
+  if (found({}).length_for(size) == data.size()) data = data.first(size);
+  if (data.size() != size && !(data.size() > size && ends_flexibly(tables->raw, type.id()))) {
+    details.expected_size = size;
+    details.actual_size = data.size();
+    report(ec, details, errc::record_size,
+           where + "it has " + std::to_string(data.size()) + " bytes and '" + type.to_string() + "' " +
+               std::to_string(size));
+    return {};
+  }
+  diagnostics why;
+  dynamic_value value{type, data, ec, why};
+  if (ec) report(ec, details, ec, where + why.message);
+  return value;
 }
 
 look_status stream_core::look(read_ops const& ops) noexcept {

@@ -36,15 +36,6 @@ struct found_record {
 template <class E>
 inline constexpr bool has_tag = requires { event_traits<E>::tag; };
 
-template <class E>
-constexpr size_rule size_rule_of() noexcept {
-  if constexpr (requires { event_traits<E>::size; }) {
-    return event_traits<E>::size;
-  } else {
-    return size_rule::exact;
-  }
-}
-
 // Each readable type T: whether a record claims to be one (`alone`: no other type is asked for), whether its size is
 // right, and how it is copied (`take`) or referred to (`refer`). A view stays in the buffer while it is used.
 // `event_type` is what is held against the object's BTF, void if nothing is; `alignment` is what a view asks for.

@@ -1,7 +1,6 @@
 // Channels as one stream, without I/O of its own: whose turn it is, what is known of types and losses, when to sleep.
 #pragma once
 
-#include <tinybpf/btf.hpp>
 #include <tinybpf/detail/channel.hpp>
 #include <tinybpf/detail/doorbell.hpp>
 #include <tinybpf/detail/fork_count.hpp>
@@ -11,6 +10,7 @@
 #include <tinybpf/detail/wakeup_rule.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/event.hpp>
+#include <tinybpf/layout.hpp>
 #include <tinybpf/wakeup.hpp>
 
 #include <algorithm>
@@ -27,6 +27,10 @@
 #include <string_view>
 #include <typeinfo>
 #include <vector>
+
+namespace tinybpf {
+class dynamic_value;
+}  // namespace tinybpf
 
 namespace tinybpf::detail {
 
@@ -128,6 +132,11 @@ class stream_core {
   bool knows(error_code& ec, diagnostics* details) {
     return (knows_one<typename alternative<Ts>::event_type>(ec, details) && ...);
   }
+
+  /// Whether any channel's object has a type of that name.
+  bool describes(std::string_view btf_name, error_code& ec, diagnostics& details) const;
+  /// A copy of the record that is viewed, as its own object's type of that name.
+  dynamic_value viewed_as(std::string_view btf_name, record<> const& r, error_code& ec, diagnostics& details) const;
 
   /// Looks for the next record: where the last one came from, unless it is another channel's turn.
   read_status peek() noexcept {
@@ -430,7 +439,7 @@ template <class... Ts>
 std::span<type_shape const> shapes_of() {
   static type_shape const shapes[] = {[]<class E>(std::type_identity<E>) {
     if constexpr (std::is_void_v<E>) {
-      return type_shape{&typeid(void), 0, 0};
+      return type_shape{&typeid(void)};
     } else {
       return shape_of<E>();
     }

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -235,6 +236,25 @@ struct stream_verbs {
         turn.end(state.cancelled());
       }
     }
+  }
+
+  // A template's argument names the value, so that only who uses it has to know the type.
+  template <class Value>
+  static std::optional<Value> try_next_dynamic(impl_type* impl, std::string_view btf_name, error_code& ec,
+                                               diagnostics& details) {
+    if (impl != nullptr && !impl->describes(btf_name, ec, details)) return std::nullopt;
+    auto const r = try_next<read_plan<type_check::once, record<>>>(impl, ec, &details);
+    if (!r) return std::nullopt;
+    auto value = impl->viewed_as(btf_name, *r, ec, details);
+    if (ec) return std::nullopt;
+    return value;
+  }
+
+  template <class Value, class Ex>
+  static asio::awaitable<Value, Ex> next_dynamic(impl_ptr impl, std::string btf_name) {
+    if (impl) or_throw([&](error_code& ec, diagnostics& details) { return impl->describes(btf_name, ec, details); });
+    auto const r = co_await next<read_plan<type_check::once, record<>>, Ex>(pin<impl_type>{impl.get()});
+    co_return or_throw([&](error_code& ec, diagnostics& details) { return impl->viewed_as(btf_name, r, ec, details); });
   }
 
   template <class Plan, class Ex>

@@ -1,12 +1,12 @@
 // A user ring buffer without an executor: the mapping, the writer, what is known of types.
 #pragma once
 
-#include <tinybpf/btf.hpp>
 #include <tinybpf/detail/fork_count.hpp>
 #include <tinybpf/detail/owned_descriptor.hpp>
 #include <tinybpf/detail/pins.hpp>
 #include <tinybpf/detail/ring_writer.hpp>
 #include <tinybpf/error.hpp>
+#include <tinybpf/layout.hpp>
 
 #include <cstddef>
 #include <cstdint>

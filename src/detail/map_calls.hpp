@@ -1,0 +1,29 @@
+// What the files that make a map's system calls share.
+#pragma once
+
+#include "object_state.hpp"
+
+#include <tinybpf/btf.hpp>
+#include <tinybpf/number.hpp>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace tinybpf::detail {
+
+/// True for the types of which each CPU has values of its own.
+bool is_per_cpu(map_type type) noexcept;
+
+/// What must hold before a system call on a map; says what does not.
+bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details);
+
+/// Reports what a system call returned.
+void failed(map_core const& core, char const* operation, int err, error_code& ec, diagnostics& details);
+
+/// A number as the bytes of a key or value of that type. Errors: `errc::no_btf`, `errc::type_mismatch`,
+/// `errc::out_of_range`.
+std::vector<std::byte> stored(number n, btf_type const& type, map_core const& core, char const* part, error_code& ec,
+                              diagnostics& details);
+
+}  // namespace tinybpf::detail

@@ -1,0 +1,179 @@
+// Views of maps as C++ types.
+#include "support.hpp"
+
+#include <tinybpf/object.hpp>
+#include <tinybpf/typed_map.hpp>
+
+#include <boost/describe/class.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <string>
+
+using test::contains;
+using tinybpf::diagnostics;
+using tinybpf::errc;
+using tinybpf::error_code;
+using tinybpf::field_names;
+using tinybpf::update_flag;
+
+namespace typed_map_test {
+
+struct endpoint {
+  std::uint32_t address;
+  std::uint16_t port;
+  std::uint16_t family;
+};
+BOOST_DESCRIBE_STRUCT(endpoint, (), (address, port, family))
+
+enum class endpoint_state : std::uint32_t { fresh, open, closed };
+
+struct endpoint_stats {
+  std::uint64_t packets;
+  endpoint_state state;
+  char name[12];
+};
+BOOST_DESCRIBE_STRUCT(endpoint_stats, (), (packets, state, name))
+
+struct swapped_endpoint {
+  std::uint32_t address;
+  std::uint16_t family;
+  std::uint16_t port;
+};
+BOOST_DESCRIBE_STRUCT(swapped_endpoint, (), (address, family, port))
+
+struct wrong_stats {
+  std::uint64_t packets;
+  std::uint64_t state;
+  std::uint64_t name;
+};
+BOOST_DESCRIBE_STRUCT(wrong_stats, (), (packets, state, name))
+
+struct fixture {
+  tinybpf::object obj = tinybpf::load(TYPED_MAPS_BPF_O);
+  error_code ec;
+  diagnostics details;
+};
+
+}  // namespace typed_map_test
+
+using namespace typed_map_test;
+
+BOOST_FIXTURE_TEST_SUITE(typed_maps, fixture)
+
+BOOST_AUTO_TEST_CASE(look_up_update_and_erase) {
+  auto const map = obj.map("endpoints").typed<endpoint, endpoint_stats>();
+  static_assert(std::is_same_v<decltype(map)::key_type, endpoint>);
+  static_assert(std::is_same_v<decltype(map)::mapped_type, endpoint_stats>);
+  BOOST_TEST(map.untyped().name() == "endpoints");
+  endpoint const here{0x7f000001, 80, 2};
+  BOOST_TEST(!map.lookup(here).has_value());
+  map.update(here, {7, endpoint_state::open, "lo"});
+  auto const found = map.lookup(here).value();
+  BOOST_TEST(found.packets == 7U);
+  BOOST_TEST((found.state == endpoint_state::open));
+  BOOST_TEST(std::string{found.name} == "lo");
+  map.update(here, {8, endpoint_state::closed, "lo"}, update_flag::exist);
+  BOOST_TEST(map.lookup(here).value().packets == 8U);
+  BOOST_TEST(!map.lookup({0x7f000001, 81, 2}).has_value());
+  BOOST_TEST(map.erase(here));
+  BOOST_TEST(!map.erase(here));
+  BOOST_TEST(!map.lookup(here).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(of_numbers) {
+  auto const balances = obj.map("balances").typed<std::uint32_t, std::int64_t>();
+  balances.update(3, -5);
+  BOOST_TEST(balances.lookup(3).value() == -5);
+  BOOST_TEST(!balances.lookup(8).has_value());
+  balances.erase(3, ec, details);
+  BOOST_TEST(ec.value() == EINVAL);
+  BOOST_TEST(contains(details.message, "'balances'"));
+}
+
+BOOST_AUTO_TEST_CASE(report_what_the_kernel_says) {
+  auto const map = obj.map("endpoints").typed<endpoint, endpoint_stats>();
+  for (std::uint16_t port = 0; port < 4; ++port) map.update({1, port, 2}, {});
+  map.update({1, 4, 2}, {}, update_flag::any, ec, details);
+  BOOST_TEST(ec.value() == E2BIG);
+  BOOST_TEST(contains(details.message, "update of map 'endpoints'"));
+  map.update({1, 0, 2}, {}, update_flag::no_exist, ec);
+  BOOST_TEST(ec.value() == EEXIST);
+  map.update({1, 9, 2}, {}, update_flag::exist, ec);
+  BOOST_TEST(ec.value() == ENOENT);
+  BOOST_CHECK_THROW(map.update({1, 9, 2}, {}, update_flag::exist), tinybpf::error);
+}
+
+BOOST_AUTO_TEST_CASE(are_held_against_btf) {
+  auto const map = obj.map("endpoints");
+  map.typed<swapped_endpoint, endpoint_stats>(field_names::check, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::type_mismatch));
+  BOOST_TEST(contains(details.message, "map 'endpoints': its key: "));
+  BOOST_TEST(contains(details.hint, "have changed places"));
+  BOOST_TEST(details.map == "endpoints");
+  BOOST_TEST(!details.differences.empty());
+  map.typed<swapped_endpoint, endpoint_stats>(field_names::ignore, ec, details);
+  BOOST_TEST(!ec);
+  map.typed<endpoint, wrong_stats>(field_names::check, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::type_mismatch));
+  BOOST_TEST(contains(details.message, "its value: "));
+  BOOST_TEST(contains(details.layouts, "->"));
+  BOOST_CHECK_THROW((void)(map.typed<endpoint, wrong_stats>()), tinybpf::error);
+  obj.map("balances").typed<std::uint32_t, std::uint64_t>(field_names::check, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::type_mismatch));
+}
+
+BOOST_AUTO_TEST_CASE(are_held_against_sizes) {
+  auto const map = obj.map("endpoints");
+  map.typed<std::uint32_t, endpoint_stats>(field_names::check, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+  BOOST_TEST(details.expected_size == 8U);
+  BOOST_TEST(details.actual_size == 4U);
+  map.typed<endpoint, std::uint64_t>(field_names::check, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+  BOOST_TEST(details.expected_size == 24U);
+}
+
+// Where BTF says nothing, sizes are all there is.
+BOOST_AUTO_TEST_CASE(of_maps_without_types) {
+  auto const map = obj.map("sizes_alone").typed<std::array<std::uint8_t, 8>, std::array<std::uint64_t, 3>>();
+  map.update({1, 2, 3}, {4, 5, 6});
+  BOOST_TEST(map.lookup({1, 2, 3}).value()[2] == 6U);
+  obj.map("sizes_alone").typed<std::uint64_t, std::uint64_t>(field_names::check, ec);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+}
+
+BOOST_AUTO_TEST_CASE(of_one_value_per_cpu_are_refused) {
+  obj.map("counters").typed<std::uint32_t, std::uint64_t>(field_names::check, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::not_supported));
+  BOOST_TEST(contains(details.hint, "dynamic()"));
+}
+
+BOOST_AUTO_TEST_CASE(may_be_made_before_the_load) {
+  auto other = tinybpf::object::open(TYPED_MAPS_BPF_O);
+  auto const map = other.map("balances").typed<std::uint32_t, std::int64_t>();
+  map.lookup(0, ec);
+  BOOST_TEST(ec == make_error_code(errc::not_loaded));
+  other.load();
+  BOOST_TEST(map.lookup(0).value() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(close_with_their_object) {
+  auto const map = obj.map("balances").typed<std::uint32_t, std::int64_t>();
+  auto const handle = obj.map("balances");
+  obj.close();
+  map.lookup(0, ec);
+  BOOST_TEST(ec == make_error_code(errc::closed));
+  map.update(0, 0, update_flag::any, ec);
+  BOOST_TEST(ec == make_error_code(errc::closed));
+  map.erase(0, ec);
+  BOOST_TEST(ec == make_error_code(errc::closed));
+  handle.typed<std::uint32_t, std::int64_t>(field_names::check, ec);
+  BOOST_TEST(ec == make_error_code(errc::closed));
+  tinybpf::typed_map<std::uint32_t, std::int64_t>{}.lookup(0, ec);
+  BOOST_TEST(ec == make_error_code(errc::closed));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

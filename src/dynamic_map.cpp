@@ -2,10 +2,8 @@
 
 #include "detail/map_calls.hpp"
 
-#include <bpf/bpf.h>
+#include <tinybpf/detail/map_pages.hpp>
 
-#include <cerrno>
-#include <set>
 #include <utility>
 
 namespace tinybpf {
@@ -54,11 +52,15 @@ std::optional<dynamic_entry> dynamic_map::lookup(dynamic_value const& key, error
 std::optional<dynamic_entry> dynamic_map::entry(dynamic_value key, error_code& ec, diagnostics& details) const {
   std::vector<std::byte> stored(map_.lookup_size());
   if (!map_.lookup(key.bytes(), stored, ec, details)) return std::nullopt;
-  dynamic_entry e{std::move(key), {}};
+  return dynamic_entry{std::move(key), values_of(stored)};
+}
+
+std::vector<dynamic_value> dynamic_map::values_of(std::span<std::byte const> stored) const {
+  std::vector<dynamic_value> values;
   auto const each = detail::is_per_cpu(map_.type()) ? (std::size_t{map_.value_size()} + 7) / 8 * 8 : stored.size();
-  for (auto rest = std::span<std::byte const>{stored}; !rest.empty(); rest = rest.subspan(each))
-    e.values.push_back(value_of(value_type_, rest.first(map_.value_size())));
-  return e;
+  for (; !stored.empty(); stored = stored.subspan(each))
+    values.push_back(value_of(value_type_, stored.first(map_.value_size())));
+  return values;
 }
 
 std::vector<dynamic_entry> dynamic_map::entries() const {
@@ -72,25 +74,10 @@ std::vector<dynamic_entry> dynamic_map::entries(error_code& ec) const {
 
 std::vector<dynamic_entry> dynamic_map::entries(error_code& ec, diagnostics& details) const {
   std::vector<dynamic_entry> all;
-  auto const& core = detail::handle_access::core(map_);
-  if (!detail::ready(core.get(), "walk", ec, details)) return all;
-  // The kernel begins anew when the key that it should go on behind was erased meanwhile.
-  std::set<std::vector<std::byte>> seen;
-  std::vector<std::byte> key(map_.key_size());
-  std::byte const* previous = nullptr;
-  for (auto steps = 2 * std::size_t{map_.max_entries()} + 16; steps != 0; --steps) {
-    std::vector<std::byte> next(key.size());
-    if (int const err = bpf_map_get_next_key(map_.fd(), previous, next.data()); err != 0) {
-      if (err != -ENOENT) detail::failed(*core, "walk", err, ec, details);
-      break;
-    }
-    key = std::move(next);
-    previous = key.data();
-    if (!seen.insert(key).second) continue;
-    auto found = entry(value_of(key_type_, key), ec, details);
-    if (ec) break;
-    if (found) all.push_back(*std::move(found));
-  }
+  detail::map_pages pages{map_};
+  while (pages.next(ec, details))
+    for (std::size_t i = 0; i < pages.count(); ++i)
+      all.push_back({value_of(key_type_, pages.key(i)), values_of(pages.value(i))});
   return all;
 }
 

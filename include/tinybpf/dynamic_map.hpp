@@ -7,7 +7,9 @@
 #include <tinybpf/map.hpp>
 #include <tinybpf/number.hpp>
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace tinybpf {
@@ -51,8 +53,8 @@ class dynamic_map {
   /// @overload
   std::optional<dynamic_entry> lookup(dynamic_value const& key, error_code& ec, diagnostics& details) const;
 
-  /// All entries, by two system calls each. What is inserted or erased meanwhile may be among them or not; nothing is
-  /// in it twice. Errors: `errc::closed`, `errc::not_loaded`, or the kernel's, such as EOPNOTSUPP for a map that cannot
+  /// All entries. Those that are there from begin to end are in it once; what is inserted or erased meanwhile may be or
+  /// not. Errors: `errc::closed`, `errc::not_loaded`, or the kernel's, such as EOPNOTSUPP for a map that cannot
   /// be walked.
   [[nodiscard]] std::vector<dynamic_entry> entries() const;
   /// @overload
@@ -61,6 +63,7 @@ class dynamic_map {
   std::vector<dynamic_entry> entries(error_code& ec, diagnostics& details) const;
 
  private:
+  std::vector<dynamic_value> values_of(std::span<std::byte const> stored) const;
   std::optional<dynamic_entry> entry(dynamic_value key, error_code& ec, diagnostics& details) const;
 
   map map_;

@@ -7,10 +7,15 @@
 #include <boost/describe/class.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <map>
+#include <ranges>
 #include <string>
+#include <type_traits>
+#include <vector>
 
 using test::contains;
 using tinybpf::diagnostics;
@@ -50,6 +55,12 @@ struct wrong_stats {
   std::uint64_t name;
 };
 BOOST_DESCRIBE_STRUCT(wrong_stats, (), (packets, state, name))
+
+struct prefix {
+  std::uint32_t length;
+  std::uint32_t address;
+};
+BOOST_DESCRIBE_STRUCT(prefix, (), (length, address))
 
 struct fixture {
   tinybpf::object obj = tinybpf::load(TYPED_MAPS_BPF_O);
@@ -91,6 +102,101 @@ BOOST_AUTO_TEST_CASE(of_numbers) {
   balances.erase(3, ec, details);
   BOOST_TEST(ec.value() == EINVAL);
   BOOST_TEST(contains(details.message, "'balances'"));
+}
+
+BOOST_AUTO_TEST_CASE(are_containers) {
+  auto const map = obj.map("endpoints").typed<endpoint, endpoint_stats>();
+  endpoint const here{1, 2, 3};
+  BOOST_TEST(!map.contains(here));
+  BOOST_TEST(map.insert(here, {1, endpoint_state::fresh, ""}));
+  BOOST_TEST(!map.insert(here, {2, endpoint_state::fresh, ""}, ec, details));
+  BOOST_TEST(!ec);
+  BOOST_TEST(details.empty());
+  BOOST_TEST(map.contains(here));
+  BOOST_TEST(map.at(here).packets == 1U);
+  map.insert_or_assign(here, {3, endpoint_state::open, ""});
+  BOOST_TEST(map.at(here).packets == 3U);
+  map[here] = {4, endpoint_state::open, ""};
+  map[{1, 2, 4}] = {5, endpoint_state::open, ""};
+  BOOST_TEST(map.at(here).packets == 4U);
+  BOOST_TEST(map.count() == 2U);
+  map.at({9, 9, 9}, ec, details);
+  BOOST_TEST(ec.value() == ENOENT);
+  BOOST_TEST(contains(details.message, "'endpoints'"));
+  BOOST_CHECK_THROW((void)map.at({9, 9, 9}), tinybpf::error);
+  BOOST_TEST(map.clear() == 2U);
+  BOOST_TEST(map.count() == 0U);
+  BOOST_TEST(map.clear() == 0U);
+  using assignment = decltype(map[here]);
+  static_assert(!std::is_copy_constructible_v<assignment> && !std::is_convertible_v<assignment, endpoint_stats>);
+}
+
+BOOST_AUTO_TEST_CASE(are_ranges) {
+  auto const map = obj.map("endpoints").typed<endpoint, endpoint_stats>();
+  static_assert(std::ranges::input_range<decltype(map.entries())> && std::ranges::input_range<decltype(map.keys())>);
+  for (std::uint16_t port = 1; port <= 4; ++port) map[{7, port, 2}] = {port * 10U, endpoint_state::open, ""};
+  std::map<int, std::uint64_t> seen;
+  for (auto const& [key, stats] : map.entries()) BOOST_TEST(seen.emplace(key.port, stats.packets).second);
+  BOOST_TEST((seen == std::map<int, std::uint64_t>{{1, 10}, {2, 20}, {3, 30}, {4, 40}}));
+  int ports = 0;
+  for (auto const port : map.keys() | std::views::transform([](endpoint const& k) { return k.port; })) ports += port;
+  BOOST_TEST(ports == 10);
+  auto values = map.values();
+  BOOST_TEST(std::ranges::count_if(values, [](endpoint_stats const& v) { return v.packets > 15; }) == 3);
+  for (auto const& [key, stats] : obj.map("balances").typed<std::uint32_t, std::int64_t>().entries(ec))
+    BOOST_TEST(stats == 0);
+  BOOST_TEST(!ec);
+}
+
+BOOST_AUTO_TEST_CASE(that_cannot_be_walked_say_so) {
+  auto const closed = obj.map("balances").typed<std::uint32_t, std::int64_t>();
+  obj.close();
+  for (auto const& value : closed.values(ec)) BOOST_TEST(value == 1);
+  BOOST_TEST(ec == make_error_code(errc::closed));
+  BOOST_CHECK_THROW(for (auto const& value : closed.values()) BOOST_TEST(value == 1), tinybpf::error);
+  BOOST_CHECK_THROW((void)closed.count(), tinybpf::error);
+  closed.clear(ec);
+  BOOST_TEST(ec == make_error_code(errc::closed));
+}
+
+// Whoever walks erases what it sees, one in ten; and others are erased and inserted meanwhile.
+BOOST_AUTO_TEST_CASE(may_change_while_they_are_walked) {
+  constexpr std::uint32_t total = 100'000;
+  auto const map = obj.map("many").typed<std::uint32_t, std::uint64_t>();
+  for (std::uint32_t i = 0; i < total; ++i) map.update(i, i);
+  std::vector<int> seen(2 * total);
+  std::uint32_t behind = 0;
+  for (auto const& [key, value] : map.entries()) {
+    BOOST_TEST_REQUIRE(value == key);
+    ++seen[key];
+    if (key % 10 == 0) map.erase(key);
+    // Of the others, some that may be behind and some that may be in front.
+    if (++behind % 10 == 0) {
+      map.erase(behind - behind % 10 + 5 < total ? behind - behind % 10 + 5 : 5);
+      if (behind % 100 == 0) map.update(total + behind / 100, total + behind / 100);
+    }
+  }
+  for (std::uint32_t i = 0; i < total; ++i) {
+    bool const stayed = i % 10 != 5;
+    if (stayed ? seen[i] != 1 : seen[i] > 1) BOOST_TEST_REQUIRE(seen[i] == 1, i << " was seen " << seen[i] << " times");
+  }
+  for (std::uint32_t i = total; i < 2 * total; ++i) BOOST_TEST_REQUIRE(seen[i] <= 1);
+}
+
+// Of a trie all keys are read first.
+BOOST_AUTO_TEST_CASE(tries_may_change_while_they_are_walked) {
+  auto const map = obj.map("routes").typed<prefix, std::uint64_t>();
+  for (std::uint32_t i = 0; i < 1000; ++i) map.update({32, i}, i);
+  std::map<std::uint32_t, int> seen;
+  for (auto const& [key, value] : map.entries()) {
+    BOOST_TEST_REQUIRE(value == key.address);
+    ++seen[key.address];
+    map.erase(key);
+    map.erase({32, (key.address + 500) / 10 * 10 % 1000});
+  }
+  for (std::uint32_t i = 0; i < 1000; ++i)
+    if (i % 10 != 0) BOOST_TEST_REQUIRE(seen[i] == 1);
+  BOOST_TEST(map.count() == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(report_what_the_kernel_says) {

@@ -112,7 +112,9 @@ class typed_map {
   /// `update` with `update_flag::any`.
   void insert_or_assign(K const& key, V const& value) const { update(key, value); }
   /// @overload
-  void insert_or_assign(K const& key, V const& value, error_code& ec) const { update(key, value, update_flag::any, ec); }
+  void insert_or_assign(K const& key, V const& value, error_code& ec) const {
+    update(key, value, update_flag::any, ec);
+  }
   /// @overload
   void insert_or_assign(K const& key, V const& value, error_code& ec, diagnostics& details) const {
     update(key, value, update_flag::any, ec, details);

@@ -117,8 +117,7 @@ bool map_pages::next_of_keys(error_code& ec, diagnostics& details) {
     auto const key = std::span{all_keys_}.subspan(read_, key_size_);
     read_ += key_size_;
     values_.resize((count_ + 1) * value_size_);
-    bool const found =
-        map_.lookup(key, std::span{values_}.subspan(count_ * value_size_, value_size_), ec, details);
+    bool const found = map_.lookup(key, std::span{values_}.subspan(count_ * value_size_, value_size_), ec, details);
     if (ec) return false;
     if (!found) continue;  // erased meanwhile
     keys_.insert(keys_.end(), key.begin(), key.end());

@@ -12,9 +12,9 @@
 
 namespace tinybpf::detail {
 
-/// What is in the map from the first page to the last is in exactly one page; what comes or goes meanwhile may be in one
-/// or in none. Hashes and arrays are read by the kernel's batches: a bucket at a time, which no change can lead astray.
-/// Of other kinds all keys are read first, and then what is stored under them.
+/// What is in the map from the first page to the last is in exactly one page; what comes or goes meanwhile may be in
+/// one or in none. Hashes and arrays are read by the kernel's batches: a bucket at a time, which no change can lead
+/// astray. Of other kinds all keys are read first, and then what is stored under them.
 class map_pages {
  public:
   map_pages() = default;

@@ -174,6 +174,43 @@ class typed_map {
   /// @overload
   std::size_t clear(error_code& ec, diagnostics& details) const { return detail::erase_entries(map_, ec, details); }
 
+  /// Updates many entries by one system call, if the kind has that, or else by one each, in their order; `values` has a
+  /// value for each key. Gives how many were done: all, or those in front of the one that the error is about. Errors:
+  /// those of `update`, `errc::size_mismatch` for other numbers of keys and values.
+  std::size_t update_batch(std::span<K const> keys, std::span<V const> values,
+                           update_flag flag = update_flag::any) const {
+    return detail::or_throw(
+        [&](error_code& ec, diagnostics& details) { return update_batch(keys, values, flag, ec, details); });
+  }
+  /// @overload
+  std::size_t update_batch(std::span<K const> keys, std::span<V const> values, update_flag flag, error_code& ec) const {
+    diagnostics details;
+    return update_batch(keys, values, flag, ec, details);
+  }
+  /// @overload
+  std::size_t update_batch(std::span<K const> keys, std::span<V const> values, update_flag flag, error_code& ec,
+                           diagnostics& details) const {
+    if (keys.size() != values.size()) {
+      detail::refuse_counts(map_, keys.size(), values.size(), ec, details);
+      return 0;
+    }
+    return detail::update_each(map_, std::as_bytes(keys), std::as_bytes(values), keys.size(), flag, ec, details);
+  }
+
+  /// Removes many entries likewise. A key that is not there is ENOENT, and ends it.
+  std::size_t delete_batch(std::span<K const> keys) const {
+    return detail::or_throw([&](error_code& ec, diagnostics& details) { return delete_batch(keys, ec, details); });
+  }
+  /// @overload
+  std::size_t delete_batch(std::span<K const> keys, error_code& ec) const {
+    diagnostics details;
+    return delete_batch(keys, ec, details);
+  }
+  /// @overload
+  std::size_t delete_batch(std::span<K const> keys, error_code& ec, diagnostics& details) const {
+    return detail::erase_each(map_, std::as_bytes(keys), keys.size(), ec, details);
+  }
+
   /// Removes the entry; false, and no error, if the key was not there. Errors: `errc::closed`, `errc::not_loaded`, or
   /// the kernel's.
   bool erase(K const& key) const { return map_.erase(as_bytes(key)); }

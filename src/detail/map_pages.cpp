@@ -127,6 +127,68 @@ bool map_pages::next_of_keys(error_code& ec, diagnostics& details) {
   return count_ != 0;
 }
 
+namespace {
+
+/// A batch call, or where the kind has none a call for each key.
+template <class Batch, class One>
+std::size_t for_each_key(map const& m, char const* operation, std::size_t count, Batch batch, One one, error_code& ec,
+                         diagnostics& details) {
+  if (!ready(handle_access::core(m).get(), operation, ec, details) || count == 0) return 0;
+  auto done = static_cast<__u32>(count);
+  int err = batch(&done);
+  if (err == 0) return done;
+  // A kind without batches has not looked at the count. Else it says how many were done.
+  std::size_t made = err == -EFAULT || is_unknown(err) ? 0 : done;
+  if (is_unknown(err)) {
+    for (err = 0; made < count; ++made)
+      if (err = one(made); err != 0) break;
+    if (err == 0) return made;
+  }
+  failed(*handle_access::core(m), operation, err, ec, details);
+  details.message += ": " + std::to_string(made) + " of " + std::to_string(count) + " entries were done";
+  return made;
+}
+
+}  // namespace
+
+std::size_t update_each(map const& m, std::span<std::byte const> keys, std::span<std::byte const> values,
+                        std::size_t count, update_flag flag, error_code& ec, diagnostics& details) {
+  bpf_map_batch_opts options{};
+  options.sz = sizeof options;
+  options.elem_flags = static_cast<__u64>(flag);
+  auto const key_size = m.key_size();
+  auto const value_size = m.lookup_size();
+  return for_each_key(
+      m, "batch update", count,
+      [&](__u32* done) { return bpf_map_update_batch(m.fd(), keys.data(), values.data(), done, &options); },
+      [&](std::size_t i) {
+        return bpf_map_update_elem(m.fd(), keys.data() + i * key_size, values.data() + i * value_size,
+                                   static_cast<__u64>(flag));
+      },
+      ec, details);
+}
+
+std::size_t erase_each(map const& m, std::span<std::byte const> keys, std::size_t count, error_code& ec,
+                       diagnostics& details) {
+  bpf_map_batch_opts options{};
+  options.sz = sizeof options;
+  auto const key_size = m.key_size();
+  return for_each_key(
+      m, "batch delete", count,
+      [&](__u32* done) { return bpf_map_delete_batch(m.fd(), keys.data(), done, &options); },
+      [&](std::size_t i) { return bpf_map_delete_elem(m.fd(), keys.data() + i * key_size); }, ec, details);
+}
+
+void refuse_counts(map const& m, std::size_t keys, std::size_t values, error_code& ec, diagnostics& details) {
+  begin(ec, details);
+  details.map = m.name();
+  details.expected_size = keys;
+  details.actual_size = values;
+  report(ec, details, errc::size_mismatch,
+         "batch update of map '" + details.map + "': " + std::to_string(keys) + " keys, but " + std::to_string(values) +
+             " values");
+}
+
 void refuse_absent(map const& m, error_code& ec, diagnostics& details) {
   details.map = m.name();
   report(ec, details, from_libbpf(ENOENT), "map '" + details.map + "' has no entry of that key");

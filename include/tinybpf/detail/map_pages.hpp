@@ -3,6 +3,7 @@
 
 #include <tinybpf/error.hpp>
 #include <tinybpf/map.hpp>
+#include <tinybpf/types.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -54,6 +55,15 @@ class map_pages {
   std::vector<std::byte> all_keys_;  // of a walk by key,
   std::size_t read_ = 0;             // and how many bytes of them were looked up
 };
+
+/// Each key with its value, or each key. They give how many the kernel has done: all, or those in front of the one that
+/// the error is about.
+std::size_t update_each(map const& m, std::span<std::byte const> keys, std::span<std::byte const> values,
+                        std::size_t count, update_flag flag, error_code& ec, diagnostics& details);
+std::size_t erase_each(map const& m, std::span<std::byte const> keys, std::size_t count, error_code& ec,
+                       diagnostics& details);
+
+void refuse_counts(map const& m, std::size_t keys, std::size_t values, error_code& ec, diagnostics& details);
 
 /// ENOENT, in words.
 void refuse_absent(map const& m, error_code& ec, diagnostics& details);

@@ -10,27 +10,37 @@ set -euo pipefail
 regex=$1
 shift
 
-output=$(mktemp)
-said=$(mktemp)
-trap 'rm -f "$output" "$said"' EXIT
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+output=$folder/output
+said=
 
 fail() {
   echo "$*; it printed:"
-  cat "$output" "$said"
+  cat "$output"
+  echo "$said"
   exit 1
 }
 
-"$@" >"$output" 2>"$said" &
+# What it says is read without starting a program: those that wait for it are seen, too.
+mkfifo "$folder/said"
+"$@" >"$output" 2>"$folder/said" &
 example=$!
-while ! grep -q Watching "$said"; do
-  kill -0 "$example" 2>/dev/null || fail "the example ended before it watched"
+exec 3<"$folder/said"
+while [[ $said != *Watching* ]]; do
+  read -r line <&3 || fail "the example ended before it watched"
+  said+=$line$'\n'
 done
 while kill -0 "$example" 2>/dev/null; do
   /bin/true
+done
+while read -r line <&3; do
+  said+=$line$'\n'
 done
 wait "$example" || fail "the example failed with status $?"
 
 [[ -s $output ]] || fail "the example saw nothing"
 grep -Evq "$regex" "$output" && fail "a line does not match $regex"
 grep -q true "$output" || fail "no line tells of /bin/true"
-cat "$output" "$said"
+cat "$output"
+echo "$said"

@@ -70,4 +70,12 @@ struct {
 	__type(value, __u64);
 } waiting SEC(".maps");
 
+struct point {
+	__s32 x;
+	__s32 y;
+};
+
+struct point corner = {1, -2};
+__u64 weight = 3;
+
 char LICENSE[] SEC("license") = "GPL";

@@ -9,8 +9,10 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -23,6 +25,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <iomanip>
 #include <iostream>
 #include <map>
@@ -144,6 +147,22 @@ asio::awaitable<void> watch(tinybpf::event_source& events, record_types const& t
   }
 }
 
+asio::awaitable<void> until(asio::steady_timer& timer) {
+  tinybpf::error_code ended;
+  co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ended));
+}
+
+// Until the first of the two ends. That reading failed is not to be lost.
+asio::awaitable<void> watch_until(asio::steady_timer& timer, tinybpf::event_source& events, record_types const& types,
+                                  std::uint64_t count) {
+  auto const ex = co_await asio::this_coro::executor;
+  auto const [order, failed, timer_ec] =
+      co_await asio::experimental::make_parallel_group(asio::co_spawn(ex, watch(events, types, count), asio::deferred),
+                                                       timer.async_wait(asio::deferred))
+          .async_wait(asio::experimental::wait_for_one{}, asio::use_awaitable);
+  if (order.front() == 0 && failed) std::rethrow_exception(failed);
+}
+
 // A cell of a table: JSON, but without quotes around text where that needs none.
 std::string cell(dynamic_value const& v) {
   auto const value = json::value_from(v);
@@ -220,7 +239,6 @@ void print(tinybpf::map const& m) {
 }
 
 asio::awaitable<void> run(options::variables_map const& given, std::map<std::string, std::string> const& named) {
-  using namespace asio::experimental::awaitable_operators;
   auto const ex = co_await asio::this_coro::executor;
   auto obj = tinybpf::object::open(given["object"].as<std::string>());
   record_types const types{obj, named};
@@ -250,11 +268,13 @@ asio::awaitable<void> run(options::variables_map const& given, std::map<std::str
   if (given.count("duration") != 0)
     timer.expires_after(std::chrono::milliseconds{static_cast<std::int64_t>(1000 * given["duration"].as<double>())});
   auto const count = given["count"].as<std::uint64_t>();
+  signals.async_wait([&](tinybpf::error_code ec, int) {
+    if (!ec) timer.cancel();
+  });
   if (any || count == 0)
-    co_await (watch(events, types, count) || signals.async_wait(asio::use_awaitable) ||
-              timer.async_wait(asio::use_awaitable));
+    co_await watch_until(timer, events, types, count);
   else
-    co_await (signals.async_wait(asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
+    co_await until(timer);
   signals.clear();  // from here on, they end the program
 
   if (any && events.lost().value_or(0) != 0) std::cerr << "bpf_watch: " << *events.lost() << " events were lost\n";

@@ -3,7 +3,8 @@
 #include <tinybpf/event_source.hpp>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -33,7 +34,6 @@ asio::awaitable<void> watch(tinybpf::event_source& events, std::uint64_t count) 
 }
 
 asio::awaitable<void> run(tinybpf::map_type wanted, std::uint64_t count) {
-  using namespace asio::experimental::awaitable_operators;
   auto const ex = co_await asio::this_coro::executor;
   auto obj = tinybpf::object::open(EITHER_BUFFER_BPF_O);
   auto const chosen = tinybpf::set_events_type(obj.map("events"), wanted);
@@ -42,7 +42,12 @@ asio::awaitable<void> run(tinybpf::map_type wanted, std::uint64_t count) {
   auto const link = co_await tinybpf::async_attach(ex, obj.program("on_exec"));
   asio::signal_set signals{ex, SIGINT, SIGTERM};
   std::cerr << "Watching programs start, through a map of type " << to_string(chosen) << "; Ctrl-C ends it.\n";
-  co_await (watch(events, count) || signals.async_wait(asio::use_awaitable));
+  // Until the first of them ends. That the reader failed is not to be lost.
+  auto const [order, failed, signal_ec, signal] =
+      co_await asio::experimental::make_parallel_group(asio::co_spawn(ex, watch(events, count), asio::deferred),
+                                                       signals.async_wait(asio::deferred))
+          .async_wait(asio::experimental::wait_for_one{}, asio::use_awaitable);
+  if (order.front() == 0 && failed) std::rethrow_exception(failed);
 }
 
 tinybpf::map_type type_named(std::string_view name) {

@@ -3,7 +3,8 @@
 #include <tinybpf/ring_buffer.hpp>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -17,6 +18,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <ctime>
+#include <exception>
 #include <iostream>
 #include <string>
 
@@ -69,7 +71,6 @@ asio::awaitable<void> watch(tinybpf::ring_buffer& events, std::uint64_t& seen, s
 }
 
 asio::awaitable<void> snoop(std::uint64_t count, std::chrono::duration<double> duration, bool json) {
-  using namespace asio::experimental::awaitable_operators;
   auto const ex = co_await asio::this_coro::executor;
 
   auto obj = co_await tinybpf::async_load(ex, EXEC_SNOOP_BPF_O);
@@ -81,8 +82,13 @@ asio::awaitable<void> snoop(std::uint64_t count, std::chrono::duration<double> d
   asio::signal_set signals{ex, SIGINT, SIGTERM};
   asio::steady_timer timer{ex, std::chrono::duration_cast<std::chrono::steady_clock::duration>(duration)};
   std::cerr << "Watching for new programs; Ctrl-C ends it.\n";
-  co_await (watch(events, seen, count, json) || signals.async_wait(asio::use_awaitable) ||
-            timer.async_wait(asio::use_awaitable));
+  // Until the first of them ends. That the reader failed is not to be lost.
+  auto const [order, failed, signal_ec, signal, timer_ec] =
+      co_await asio::experimental::make_parallel_group(
+          asio::co_spawn(ex, watch(events, seen, count, json), asio::deferred), signals.async_wait(asio::deferred),
+          timer.async_wait(asio::deferred))
+          .async_wait(asio::experimental::wait_for_one{}, asio::use_awaitable);
+  if (order.front() == 0 && failed) std::rethrow_exception(failed);
   std::cerr << seen << " events seen, " << events.lost().value_or(0) << " lost\n";
 }
 

@@ -3,7 +3,8 @@
 #include <tinybpf/ring_buffer.hpp>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -11,6 +12,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <iostream>
 #include <string>
 #include <variant>
@@ -60,7 +62,6 @@ asio::awaitable<void> watch(tinybpf::ring_buffer& events, std::uint64_t count) {
 }
 
 asio::awaitable<void> run(std::uint64_t count) {
-  using namespace asio::experimental::awaitable_operators;
   auto const ex = co_await asio::this_coro::executor;
   auto obj = co_await tinybpf::async_load(ex, MULTI_EVENT_TYPES_BPF_O);
   tinybpf::ring_buffer events{ex, obj.map("events")};
@@ -68,7 +69,12 @@ asio::awaitable<void> run(std::uint64_t count) {
   auto const on_exit = co_await tinybpf::async_attach(ex, obj.program("on_exit"));
   asio::signal_set signals{ex, SIGINT, SIGTERM};
   std::cerr << "Watching programs start and end; Ctrl-C ends it.\n";
-  co_await (watch(events, count) || signals.async_wait(asio::use_awaitable));
+  // Until the first of them ends. That the reader failed is not to be lost.
+  auto const [order, failed, signal_ec, signal] =
+      co_await asio::experimental::make_parallel_group(asio::co_spawn(ex, watch(events, count), asio::deferred),
+                                                       signals.async_wait(asio::deferred))
+          .async_wait(asio::experimental::wait_for_one{}, asio::use_awaitable);
+  if (order.front() == 0 && failed) std::rethrow_exception(failed);
 }
 
 int main(int argc, char** argv) try {

@@ -122,6 +122,7 @@ btf opened(::btf* raw, int err, std::string const& source, std::string log, std:
     report(ec, details, code, "cannot read the types of " + source);
     return {};
   }
+  btf__pointer_size(raw);  // which libbpf finds out, and keeps, when it is first asked: on one thread, that is
   return detail::btf_access::make(std::make_shared<btf_tables const>(raw, source, std::move(base)));
 }
 
@@ -367,7 +368,6 @@ btf btf::open(std::filesystem::path const& file, btf const& base, error_code& ec
     err = errno == ENOENT ? ENODATA : errno;
   }
   auto all = opened(raw, err, file.string(), log.take(), base.tables_, ec, details);
-  if (all) btf__set_pointer_size(all.tables_->raw, 8);
   return all;
 }
 

@@ -46,8 +46,7 @@ int map::fd() const noexcept { return core_ ? core_->fd.load(std::memory_order_r
 std::size_t map::lookup_size() const noexcept {
   std::size_t const one = value_size();
   if (!detail::is_per_cpu(type())) return one;
-  static int const cpus = libbpf_num_possible_cpus();
-  return (one + 7) / 8 * 8 * static_cast<std::size_t>(cpus > 0 ? cpus : 1);
+  return (one + 7) / 8 * 8 * detail::possible_cpus();
 }
 
 namespace {

@@ -5,6 +5,8 @@
 #include <tinybpf/map.hpp>
 #include <tinybpf/object.hpp>
 
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <sys/stat.h>
@@ -657,12 +659,28 @@ BOOST_AUTO_TEST_CASE(of_bare_btf_without_types) {
   BOOST_TEST(details.hint == "it has none");
 }
 
-// Pointers have 8 bytes, also where no `long` says so.
-BOOST_AUTO_TEST_CASE(have_pointers_of_8_bytes) {
+// Pointers are as long as `long`, and have 8 bytes where there is none.
+BOOST_DATA_TEST_CASE(have_pointers_of_their_machine, boost::unit_test::data::make({4, 8, 0}), size) {
   written_types const types;
-  auto const number = btf__add_int(*types, "long", 4, BTF_INT_SIGNED);  // as 32-bit machines have it
-  auto const pointer = btf__add_ptr(*types, number);
-  BOOST_TEST(btf::open(file("small.btf", types.bytes())).type(static_cast<std::uint32_t>(pointer)).size() == 8U);
+  if (size != 0) btf__add_int(*types, "long", static_cast<std::size_t>(size), BTF_INT_SIGNED);
+  auto const pointer = btf__add_ptr(*types, 0);
+  auto const all = btf::open(file("machine.btf", types.bytes()));
+  BOOST_TEST(all.type(static_cast<std::uint32_t>(pointer)).size() == (size != 0 ? static_cast<std::size_t>(size) : 8U));
+}
+
+BOOST_AUTO_TEST_CASE(leave_void_where_they_were_moved_from) {
+  written_types const types;
+  btf__add_int(*types, "int", 4, BTF_INT_SIGNED);
+  auto type = btf::open(file("moved.btf", types.bytes())).type("int");
+  auto const to = std::move(type);
+  BOOST_TEST(!static_cast<bool>(type));
+  BOOST_TEST(type.id() == 0U);
+  BOOST_TEST((type == btf_type{}));
+  BOOST_TEST(type.name() == "");
+  auto from = to;
+  type = std::move(from);
+  BOOST_TEST(!static_cast<bool>(from));
+  BOOST_TEST((type == to));
 }
 
 BOOST_AUTO_TEST_CASE(of_elf) {

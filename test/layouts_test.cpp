@@ -857,6 +857,10 @@ struct far_pointer {
 };
 BOOST_DESCRIBE_STRUCT(far_pointer, (), (far))
 
+struct unanchored {
+  u64 far;
+};
+
 struct nothing {};
 
 // Called as the object's are, as streams look for them.
@@ -1445,6 +1449,7 @@ BOOST_AUTO_TEST_CASE(may_be_unknown_to_the_object) {
   BOOST_TEST(!check<cpp::triple>());
   BOOST_TEST(registry.name_of(typeid(cpp::triple)) == "");
   BOOST_TEST(!check<cpp::t_tail<std::uint32_t>>());
+  BOOST_TEST(!check<cpp::unanchored>());  // there is a program of that name
   tinybpf::detail::type_registry without{nullptr, "streams"};
   without.check(tinybpf::shape_of<cpp::outdated::t_pair>(), ec, details);
   BOOST_TEST(!ec);

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <ranges>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -61,6 +62,24 @@ struct prefix {
   std::uint32_t address;
 };
 BOOST_DESCRIBE_STRUCT(prefix, (), (length, address))
+
+struct point {
+  std::int32_t x;
+  std::int32_t y;
+};
+BOOST_DESCRIBE_STRUCT(point, (), (x, y))
+
+// Of .data, in whatever order the compiler has put its variables.
+struct point_first {
+  point corner;
+  std::uint64_t weight;
+};
+BOOST_DESCRIBE_STRUCT(point_first, (), (corner, weight))
+struct weight_first {
+  std::uint64_t weight;
+  point corner;
+};
+BOOST_DESCRIBE_STRUCT(weight_first, (), (weight, corner))
 
 struct fixture {
   tinybpf::object obj = tinybpf::load(TYPED_MAPS_BPF_O);
@@ -197,6 +216,81 @@ BOOST_AUTO_TEST_CASE(tries_may_change_while_they_are_walked) {
   for (std::uint32_t i = 0; i < 1000; ++i)
     if (i % 10 != 0) BOOST_TEST_REQUIRE(seen[i] == 1);
   BOOST_TEST(map.count() == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(of_global_variables) {
+  auto const maps = obj.maps();
+  auto const data = std::find_if(maps.begin(), maps.end(), [](auto const& m) { return m.name().ends_with(".data"); });
+  BOOST_REQUIRE((data != maps.end()));
+  auto const first = data->typed<std::uint32_t, point_first>(field_names::check, ec, details);
+  error_code other_ec;
+  auto const other = data->typed<std::uint32_t, weight_first>(field_names::check, other_ec);
+  BOOST_TEST((!ec != !other_ec), details.to_string());  // one of them
+  BOOST_TEST((ec ? ec : other_ec) == make_error_code(errc::type_mismatch));
+  auto const corner = ec ? other.at(0).corner : first.at(0).corner;
+  BOOST_TEST(corner.x == 1);
+  BOOST_TEST(corner.y == -2);
+}
+
+BOOST_AUTO_TEST_CASE(do_many_at_once) {
+  auto const map = obj.map("many").typed<std::uint32_t, std::uint64_t>();
+  std::vector<std::uint32_t> keys(5000);
+  std::vector<std::uint64_t> values(keys.size());
+  for (std::uint32_t i = 0; i < keys.size(); ++i) values[i] = 3 * (keys[i] = i);
+  BOOST_TEST(map.update_batch(keys, values) == keys.size());
+  BOOST_TEST(map.count() == keys.size());
+  BOOST_TEST(map.at(4999) == 3U * 4999);
+
+  // Up to the one that is there, or is not.
+  map.erase(100);
+  map.erase(101);
+  BOOST_TEST(map.update_batch(std::span{keys}.subspan(100, 10), std::span{values}.subspan(100, 10),
+                              update_flag::no_exist, ec, details) == 2U);
+  BOOST_TEST(ec.value() == EEXIST);
+  BOOST_TEST(contains(details.message, "2 of 10 entries"));
+  BOOST_TEST(map.contains(101));
+  map.erase(2003);
+  BOOST_TEST(map.delete_batch(std::span{keys}.subspan(2000, 10), ec, details) == 3U);
+  BOOST_TEST(ec.value() == ENOENT);
+  BOOST_TEST(contains(details.message, "3 of 10 entries"));
+  BOOST_TEST(!map.contains(2002));
+  BOOST_TEST(map.contains(2004));
+  BOOST_TEST(map.delete_batch(std::span{keys}.subspan(3000)) == 2000U);
+  BOOST_TEST(map.delete_batch({}) == 0U);
+  BOOST_TEST(map.count() == 3000U - 4);
+  BOOST_CHECK_THROW(map.delete_batch(keys), tinybpf::error);
+
+  map.update_batch(keys, std::span{values}.first(10), update_flag::any, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+  BOOST_TEST(contains(details.message, "5000 keys, but 10 values"));
+}
+
+BOOST_AUTO_TEST_CASE(do_many_up_to_where_the_map_is_full) {
+  auto const map = obj.map("endpoints").typed<endpoint, endpoint_stats>();
+  std::vector<endpoint> keys;
+  for (std::uint16_t port = 0; port < 10; ++port) keys.push_back({1, port, 2});
+  std::vector<endpoint_stats> const values(keys.size());
+  BOOST_TEST(map.update_batch(keys, values, update_flag::any, ec, details) == 4U);
+  BOOST_TEST(ec.value() == E2BIG);
+  BOOST_TEST(map.count() == 4U);
+}
+
+// An array has no batch delete, and no delete.
+BOOST_AUTO_TEST_CASE(do_many_where_the_kind_has_no_batches) {
+  auto const balances = obj.map("balances").typed<std::uint32_t, std::int64_t>();
+  std::vector<std::uint32_t> const keys{1, 2, 9};
+  std::vector<std::int64_t> const values{-1, -2, -9};
+  BOOST_TEST(balances.update_batch(keys, values, update_flag::any, ec, details) == 2U);
+  BOOST_TEST(ec.value() == E2BIG);
+  BOOST_TEST(balances.at(2) == -2);
+  BOOST_TEST(balances.delete_batch(keys, ec, details) == 0U);
+  BOOST_TEST(ec.value() == EINVAL);
+  auto const routes = obj.map("routes").typed<prefix, std::uint64_t>();
+  std::vector<prefix> const networks{{8, 10}, {16, 0xa8c0}};
+  BOOST_TEST(routes.update_batch(networks, std::vector<std::uint64_t>{1, 2}) == 2U);
+  BOOST_TEST(routes.at({32, 0x0100a8c0}) == 2U);
+  BOOST_TEST(routes.delete_batch(networks) == 2U);
+  BOOST_TEST(routes.count() == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(report_what_the_kernel_says) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace tinybpf {
@@ -60,6 +61,17 @@ class btf_type {
  public:
   /// void.
   btf_type() noexcept = default;
+  btf_type(btf_type const&) noexcept = default;
+  btf_type& operator=(btf_type const&) noexcept = default;
+  /// What was moved from is void.
+  btf_type(btf_type&& other) noexcept : tables_{std::move(other.tables_)}, id_{std::exchange(other.id_, 0)} {}
+  /// @overload
+  btf_type& operator=(btf_type&& other) noexcept {
+    tables_ = std::move(other.tables_);
+    id_ = std::exchange(other.id_, 0);
+    return *this;
+  }
+  ~btf_type() = default;
 
   /// False for void.
   explicit operator bool() const noexcept { return id_ != 0; }
@@ -177,8 +189,8 @@ class btf {
   /// Its types in the order of their numbers, without those of its base.
   [[nodiscard]] std::vector<btf_type> types() const;
 
-  /// The type of that name: a struct if there is one, or else a union, typedef, enumeration, number, function or
-  /// variable, in this order; also of the base. Nothing if there is none.
+  /// The type of that name: a struct if there is one, or else a union, typedef, enumeration, number, forward
+  /// declaration, function or variable, in this order; also of the base. Nothing if there is none.
   [[nodiscard]] std::optional<btf_type> find(std::string_view name) const;
   /// @overload Of that kind.
   [[nodiscard]] std::optional<btf_type> find(std::string_view name, btf_kind kind) const;

@@ -323,8 +323,8 @@ class basic_event_source {
 
   /// Awaits the next record as the object's type of that name, without a C++ type; dynamic_value.hpp has what it gives.
   /// The record is as long as the type, or longer if that ends in a flexible array. Consumes it on completion, as
-  /// `next` does. Errors: as `next`; `errc::no_btf`, `errc::not_found` with near names, and `errc::record_size` and
-  /// `errc::type_mismatch` for a record that was skipped.
+  /// `next` does. Errors: as `next`; `errc::no_btf`, `errc::not_found` with near names, and `errc::type_mismatch` for
+  /// what no record can be, before anything is read; `errc::record_size` for a record that was skipped.
   template <class Ex = boost::asio::any_io_executor, class Value = dynamic_value>
   [[nodiscard]] boost::asio::awaitable<Value, Ex> next_dynamic(std::string btf_name) {
     return verbs::template next_dynamic<Value, Ex>(impl_.share(), std::move(btf_name));

@@ -70,7 +70,7 @@ class map {
   /// Bytes of a value; of one CPU's value in a per-CPU map.
   [[nodiscard]] std::uint32_t value_size() const noexcept;
   /// Bytes that a lookup gives and an update takes: `value_size()`, or in a per-CPU map the values of all possible
-  /// CPUs, each rounded up to 8 bytes.
+  /// CPUs, each rounded up to 8 bytes: 0, and an error from what needs it, if their number cannot be found out.
   [[nodiscard]] std::size_t lookup_size() const noexcept;
   /// The most entries that it can hold; for ring buffers bytes.
   [[nodiscard]] std::uint32_t max_entries() const noexcept;
@@ -123,9 +123,9 @@ class map {
 
   /// The same of a map whose keys and values are numbers as BTF has them: integers, enumerations, bool or floating
   /// point. `m.lookup(7)` gives a `number`, which compares with C++ numbers; `m.lookup<std::uint64_t>(7)` one of that
-  /// type. Nothing is rounded or cut off. Errors: as above, `errc::no_btf` if BTF does not know the types,
-  /// `errc::type_mismatch` if they are no numbers, `errc::out_of_range` for a key that the key's type cannot hold, or a
-  /// value that V cannot; `errc::not_supported` for a per-CPU map, which `dynamic()` reads.
+  /// type. Nothing is cut off, nor rounded but from double to float. Errors: as above, `errc::no_btf` if BTF does not
+  /// know the types, `errc::type_mismatch` if they are no numbers, `errc::out_of_range` for a key that the key's type
+  /// cannot hold, or a value that V cannot; `errc::not_supported` for a per-CPU map, which `dynamic()` reads.
   template <class V = number>
     requires(std::is_same_v<V, number> || detail::arithmetic<V>)
   [[nodiscard]] std::optional<V> lookup(number key) const {

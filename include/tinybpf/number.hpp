@@ -17,7 +17,7 @@ class number;
 namespace detail {
 
 template <class T>
-concept arithmetic = std::is_arithmetic_v<T> && !std::is_same_v<T, long double>;
+concept arithmetic = std::is_arithmetic_v<T> && sizeof(T) <= sizeof(std::uint64_t);
 
 [[noreturn]] void throw_out_of_range(number const& n);
 
@@ -51,7 +51,7 @@ class number {
     return kind_ == kind::negative || (kind_ == kind::floating && floating_ < 0);
   }
 
-  /// True if `as<T>()` gives it unchanged.
+  /// True if `as<T>()` gives it unchanged, or a double rounded to a float that is neither infinite nor 0.
   template <detail::arithmetic T>
   [[nodiscard]] constexpr bool fits() const noexcept {
     if constexpr (std::is_floating_point_v<T>) {
@@ -115,7 +115,8 @@ class number {
   constexpr bool floating_to_floating() const noexcept {
     constexpr double infinity = std::numeric_limits<double>::infinity();
     constexpr double most = std::numeric_limits<T>::max();
-    return !(floating_ > most || floating_ < -most) || floating_ == infinity || floating_ == -infinity;
+    if (floating_ > most || floating_ < -most) return floating_ == infinity || floating_ == -infinity;
+    return floating_ == 0 || static_cast<T>(floating_) != 0;
   }
 
   template <class T>

@@ -42,8 +42,8 @@ struct open_options {
 /// Nothing is printed: what libbpf and the verifier say is in the diagnostics of the call that failed.
 ///
 /// Thread-safety: distinct objects are independent, also while they load. One object is for one thread at a time, but
-/// for its handles, which say their own rules. While a load runs elsewhere (`async_load`), other fallible calls report
-/// `errc::operation_in_progress`.
+/// for its handles, which say their own rules. While a load runs elsewhere (`async_load`), what needs the object as it
+/// was, or as it will be, reports `errc::operation_in_progress`; its programs, maps and types can be looked up.
 class object {
  public:
   /// A closed object.

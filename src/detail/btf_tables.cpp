@@ -2,9 +2,11 @@
 
 #include "log_capture.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <span>
 #include <utility>
 
 namespace tinybpf::detail {
@@ -148,46 +150,78 @@ bool may_be_name(std::string_view name) noexcept {
   return !name.empty() && name.find('\0') == name.npos;
 }
 
-std::uint32_t find_type(::btf const* types, std::string_view name) {
+namespace {
+
+std::uint32_t find(::btf const* types, std::string_view name, std::span<__u32 const> kinds) {
   if (!may_be_name(name)) return 0;
   std::string const text{name};
-  constexpr std::array<__u32, 10> kinds{BTF_KIND_STRUCT, BTF_KIND_UNION, BTF_KIND_TYPEDEF, BTF_KIND_ENUM,
-                                        BTF_KIND_ENUM64, BTF_KIND_INT,   BTF_KIND_FLOAT,   BTF_KIND_FWD,
-                                        BTF_KIND_FUNC,   BTF_KIND_VAR};
   for (auto const kind : kinds)
     if (auto const id = btf__find_by_name_kind(types, text.c_str(), kind); id > 0)
       return static_cast<std::uint32_t>(id);
   return 0;
 }
 
-bool ends_flexibly(::btf const* types, std::uint32_t id) {
-  for (int depth = 0; depth < deepest; ++depth) {
-    auto const* const t = btf__type_by_id(types, id);
+constexpr std::array<__u32, 10> all_kinds{BTF_KIND_STRUCT, BTF_KIND_UNION, BTF_KIND_TYPEDEF, BTF_KIND_ENUM,
+                                          BTF_KIND_ENUM64, BTF_KIND_INT,   BTF_KIND_FLOAT,   BTF_KIND_FWD,
+                                          BTF_KIND_FUNC,   BTF_KIND_VAR};
+constexpr std::size_t kinds_with_values = 7;  // those in front
+
+// Goes through the unions of damaged BTF, which may contain one another, only so far.
+class flexible_search {
+ public:
+  explicit flexible_search(::btf const* types) : types_{types} {}
+
+  bool ends_flexibly(std::uint32_t id) {
+    auto const* const t = step(id);
     if (t == nullptr) return false;
-    if (btf_is_mod(t) || btf_is_typedef(t))
-      id = t->type;
-    else if (btf_is_struct(t) && btf_vlen(t) != 0)
-      id = btf_members(t)[btf_vlen(t) - 1].type;
-    else
-      return btf_is_array(t) && ::btf_array(t)->nelems == 0;
+    if (btf_is_array(t)) return ::btf_array(t)->nelems == 0;
+    auto const members = last_of(t);
+    return std::any_of(members.begin(), members.end(), [&](auto const& m) { return ends_flexibly(m.type); });
   }
-  return false;
+
+  bool is_last(std::uint32_t id, std::uint32_t member_type, std::uint64_t bit_offset) {
+    auto const* const t = step(id);
+    if (t == nullptr) return false;
+    auto const members = last_of(t);
+    auto const first = static_cast<std::size_t>(members.data() - btf_members(t));
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      auto const& m = members[i];
+      std::uint64_t const offset = btf_member_bit_offset(t, static_cast<__u32>(first + i));
+      if (offset > bit_offset) continue;
+      if (offset == bit_offset && m.type == member_type) return true;
+      if (name_at(types_, m.name_off).empty() && is_last(m.type, member_type, bit_offset - offset)) return true;
+    }
+    return false;
+  }
+
+ private:
+  ::btf_type const* step(std::uint32_t id) {
+    if (++steps_ > 1000) return nullptr;
+    return btf__type_by_id(types_, resolved(types_, id));
+  }
+  // What bytes behind the type would belong to: a struct's last member, or any of a union.
+  static std::span<::btf_member const> last_of(::btf_type const* t) {
+    if (!btf_is_composite(t) || btf_vlen(t) == 0) return {};
+    std::span const all{btf_members(t), btf_vlen(t)};
+    return btf_is_union(t) ? all : all.last(1);
+  }
+
+  ::btf const* types_;
+  int steps_ = 0;
+};
+
+}  // namespace
+
+std::uint32_t find_type(::btf const* types, std::string_view name) { return find(types, name, all_kinds); }
+
+std::uint32_t find_value_type(::btf const* types, std::string_view name) {
+  return find(types, name, std::span{all_kinds}.first(kinds_with_values));
 }
 
+bool ends_flexibly(::btf const* types, std::uint32_t id) { return flexible_search{types}.ends_flexibly(id); }
+
 bool is_last(::btf const* types, std::uint32_t id, std::uint32_t member_type, std::uint64_t bit_offset) {
-  for (int depth = 0; depth < deepest; ++depth) {
-    auto const* const t = btf__type_by_id(types, resolved(types, id));
-    if (t == nullptr || !btf_is_struct(t) || btf_vlen(t) == 0) return false;
-    auto const last = btf_vlen(t) - 1U;
-    auto const& m = btf_members(t)[last];
-    auto const offset = btf_member_bit_offset(t, last);
-    if (offset > bit_offset) return false;
-    bit_offset -= offset;
-    if (bit_offset == 0 && m.type == member_type) return true;
-    if (!name_at(types, m.name_off).empty()) return false;
-    id = m.type;
-  }
-  return false;
+  return flexible_search{types}.is_last(id, member_type, bit_offset);
 }
 
 std::vector<std::string> type_names(::btf const* types) {

@@ -50,10 +50,15 @@ bool may_be_name(std::string_view name) noexcept;
 /// The number of the type of that name, a struct before all others; 0 if there is none.
 std::uint32_t find_type(::btf const* types, std::string_view name);
 
-/// True for a struct whose last member is an array without an end: a value may be longer than the type.
+/// The same among those that values can be of: neither functions nor variables, nor what is only declared.
+std::uint32_t find_value_type(::btf const* types, std::string_view name);
+
+/// True for a struct whose last member is an array without an end, or a union with one: a value may be longer than the
+/// type.
 bool ends_flexibly(::btf const* types, std::uint32_t id);
 
-/// True for a struct's last member, or the last one of a nameless struct that is: bytes behind the type are its.
+/// True for a struct's last member, a union's any, or one of a nameless one that is last: bytes behind the type are
+/// its.
 bool is_last(::btf const* types, std::uint32_t id, std::uint32_t member_type, std::uint64_t bit_offset);
 
 /// The names of what values may be of.

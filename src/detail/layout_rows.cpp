@@ -117,6 +117,8 @@ class btf_walk {
         return structure(*t, p, depth);
       case BTF_KIND_UNION:
         return add(to_, p, row_kind::union_, union_name(size), size), true;
+      case BTF_KIND_DATASEC:
+        return section(*t, p, depth);
       case BTF_KIND_FWD:
         return refuse("is only declared, or has a member that is (" + name(*t) + ")");
       default:
@@ -185,6 +187,17 @@ class btf_walk {
     return true;
   }
 
+  // Global variables, as if they were a struct's members.
+  bool section(::btf_type const& t, place const& p, int depth) {
+    for (__u32 i = 0; i < btf_vlen(&t); ++i) {
+      auto const& v = btf_var_secinfos(&t)[i];
+      auto const* const variable = btf__type_by_id(types_, v.type);
+      if (variable == nullptr) return refuse("refers to a type that does not exist");
+      if (!walk(variable->type, p.member(name(*variable), v.offset), depth + 1)) return false;
+    }
+    return true;
+  }
+
   ::btf const* types_;
   layout_rows& to_;
   std::string& why_;
@@ -228,7 +241,7 @@ std::optional<layout_rows> rows_of(::btf const* types, std::uint32_t id, std::st
   auto const* t = btf__type_by_id(types, id);
   while (btf_is_mod(t) || btf_is_typedef(t)) t = btf__type_by_id(types, t->type);
   r.size = static_cast<std::size_t>(size);
-  r.structure = btf_is_struct(t);
+  r.structure = btf_is_struct(t) || btf_is_datasec(t);
   sort(r);
   return r;
 }

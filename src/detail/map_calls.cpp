@@ -1,5 +1,10 @@
 #include "map_calls.hpp"
 
+#include "log_capture.hpp"
+
+#include <bpf/libbpf.h>
+
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -55,15 +60,31 @@ bool is_per_cpu(map_type type) noexcept {
          type == map_type::percpu_cgroup_storage;
 }
 
+std::size_t possible_cpus() noexcept {
+  static std::atomic<int> known{0};
+  if (known.load(std::memory_order_relaxed) <= 0) {
+    log_capture const quiet;
+    known.store(libbpf_num_possible_cpus(), std::memory_order_relaxed);
+  }
+  auto const cpus = known.load(std::memory_order_relaxed);
+  return cpus > 0 ? static_cast<std::size_t>(cpus) : 0;
+}
+
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details) {
   begin(ec, details);
   if (core == nullptr) {
     report(ec, details, errc::closed, std::string{operation} + " of no map");
     return false;
   }
-  if (core->fd.load(std::memory_order_relaxed) >= 0) return true;
+  bool const can_size = !is_per_cpu(core->type.load(std::memory_order_relaxed)) || possible_cpus() != 0;
+  if (core->fd.load(std::memory_order_relaxed) >= 0 && can_size) return true;
   details.map = core->name;
   auto const what = std::string{operation} + " of map '" + core->name + "'";
+  if (!can_size) {
+    report(ec, details, from_libbpf(ENOENT), what + ": how many CPUs there may be is not known",
+           "/sys/devices/system/cpu/possible has to be readable");
+    return false;
+  }
   if (core->owner->usable(true, what, ec, details)) report(ec, details, errc::not_loaded, what);
   return false;
 }

@@ -15,6 +15,9 @@ namespace tinybpf::detail {
 /// True for the types of which each CPU has values of its own.
 bool is_per_cpu(map_type type) noexcept;
 
+/// The number of possible CPUs, for which the kernel keeps per-CPU values; 0 if it cannot be found out.
+std::size_t possible_cpus() noexcept;
+
 /// What must hold before a system call on a map; says what does not.
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details);
 

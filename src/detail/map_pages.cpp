@@ -96,7 +96,7 @@ bool map_pages::collect_keys(error_code& ec, diagnostics& details) {
   std::set<std::vector<std::byte>> seen;
   std::vector<std::byte> key(key_size_);
   bool first = true;
-  for (;;) {
+  for (std::size_t in_vain = 0;;) {
     std::vector<std::byte> following(key_size_);
     int const err = bpf_map_get_next_key(map_.fd(), first ? nullptr : key.data(), following.data());
     if (err == -ENOENT) return true;
@@ -106,7 +106,13 @@ bool map_pages::collect_keys(error_code& ec, diagnostics& details) {
     }
     first = false;
     key = std::move(following);
-    if (seen.insert(key).second) all_keys_.insert(all_keys_.end(), key.begin(), key.end());
+    if (seen.insert(key).second) {
+      all_keys_.insert(all_keys_.end(), key.begin(), key.end());
+      in_vain = 0;
+    } else if (++in_vain > 16 * seen.size() + 1000) {
+      failed(core, "walk, which others' erasing begins anew and anew,", -EAGAIN, ec, details);
+      return false;
+    }
   }
 }
 
@@ -174,8 +180,7 @@ std::size_t erase_each(map const& m, std::span<std::byte const> keys, std::size_
   options.sz = sizeof options;
   auto const key_size = m.key_size();
   return for_each_key(
-      m, "batch delete", count,
-      [&](__u32* done) { return bpf_map_delete_batch(m.fd(), keys.data(), done, &options); },
+      m, "batch delete", count, [&](__u32* done) { return bpf_map_delete_batch(m.fd(), keys.data(), done, &options); },
       [&](std::size_t i) { return bpf_map_delete_elem(m.fd(), keys.data() + i * key_size); }, ec, details);
 }
 

@@ -464,33 +464,53 @@ bool stream_core::check(type_shape shape, error_code& ec, diagnostics* details) 
 
 bool stream_core::describes(std::string_view btf_name, error_code& ec, diagnostics& details) const {
   begin(ec, details);
+  if (closed() || channels_.empty()) return true;  // which the read says
   auto const what = "type '" + std::string{btf_name} + "' of " + description();
+  std::string flaw;
   bool described = false;
   for (auto const& c : channels_) {
     auto const tables = c->source.types ? c->source.types->tables() : nullptr;
     if (!tables) continue;
-    if (find_type(tables->raw, btf_name) != 0) return true;
-    if (!std::exchange(described, true)) details.names = type_names(tables->raw);
+    described = true;
+    auto const id = find_value_type(tables->raw, btf_name);
+    if (id == 0) continue;
+    if (flaw = tables->flaw_of(id); flaw.empty()) return true;
   }
   details.map = name();
-  if (described)
-    report(ec, details, errc::not_found, what, near_names(btf_name, details.names) + "; " + anchor_hint(btf_name));
-  else
+  if (!described) {
     report(ec, details, errc::no_btf, what, "compile the BPF program with -g");
+  } else if (!flaw.empty()) {
+    report(ec, details, errc::type_mismatch, what + " " + flaw + ": no record can be one");
+  } else {
+    for (auto const& c : channels_)
+      if (c->source.types && c->source.types->tables() && details.names.empty())
+        details.names = type_names(c->source.types->tables()->raw);
+    report(ec, details, errc::not_found, what, near_names(btf_name, details.names) + "; " + anchor_hint(btf_name));
+  }
   return false;
 }
 
-dynamic_value stream_core::viewed_as(std::string_view btf_name, record<> const& r, error_code& ec,
-                                     diagnostics& details) const {
+dynamic_value stream_core::take_viewed(std::string_view btf_name, record<> const& r, error_code& ec,
+                                       diagnostics& details) {
   begin(ec, details);
-  details.map = r.map();
-  details.position = r.position();
-  auto const where =
-      current_->source.description() + ": the record at position " + std::to_string(r.position()) + " was skipped: ";
+  auto value = copy_viewed(btf_name, r, ec, details);
+  if (ec) {
+    details.map = r.map();
+    details.position = r.position();
+    details.message = current_->source.description() + ": the record at position " + std::to_string(r.position()) +
+                      " was skipped: " + details.message;
+  }
+  drop_view();
+  read_something();
+  return value;
+}
+
+dynamic_value stream_core::copy_viewed(std::string_view btf_name, record<> const& r, error_code& ec,
+                                       diagnostics& details) const {
   auto const tables = current_->source.types ? current_->source.types->tables() : nullptr;
-  auto const type = tables ? btf_access::make(tables, find_type(tables->raw, btf_name)) : btf_type{};
+  auto const type = tables ? btf_access::make(tables, find_value_type(tables->raw, btf_name)) : btf_type{};
   if (!type) {
-    report(ec, details, errc::not_found, where + "its object has no type '" + std::string{btf_name} + "'");
+    report(ec, details, errc::not_found, "its object has no type '" + std::string{btf_name} + "'");
     return {};
   }
   auto data = r.data();
@@ -500,14 +520,10 @@ dynamic_value stream_core::viewed_as(std::string_view btf_name, record<> const& 
     details.expected_size = size;
     details.actual_size = data.size();
     report(ec, details, errc::record_size,
-           where + "it has " + std::to_string(data.size()) + " bytes and '" + type.to_string() + "' " +
-               std::to_string(size));
+           "it has " + std::to_string(data.size()) + " bytes and '" + type.to_string() + "' " + std::to_string(size));
     return {};
   }
-  diagnostics why;
-  dynamic_value value{type, data, ec, why};
-  if (ec) report(ec, details, ec, where + why.message);
-  return value;
+  return dynamic_value{type, data, ec, details};
 }
 
 look_status stream_core::look(read_ops const& ops) noexcept {

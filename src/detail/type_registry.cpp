@@ -127,7 +127,7 @@ void type_registry::check(type_shape const& shape, error_code& ec, diagnostics& 
   std::lock_guard const lock{mutex_};
   if (find(shape) != nullptr || types() == nullptr) return;
   auto const name = unqualified_name(*shape.type);
-  if (find_type(types(), name) != 0) add_locked(shape, name, field_names::check, ec, details);
+  if (find_value_type(types(), name) != 0) add_locked(shape, name, field_names::check, ec, details);
 }
 
 }  // namespace tinybpf::detail

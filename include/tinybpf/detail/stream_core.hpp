@@ -133,10 +133,10 @@ class stream_core {
     return (knows_one<typename alternative<Ts>::event_type>(ec, details) && ...);
   }
 
-  /// Whether any channel's object has a type of that name.
+  /// Whether any channel's object has a type of that name, of which there can be values.
   bool describes(std::string_view btf_name, error_code& ec, diagnostics& details) const;
-  /// A copy of the record that is viewed, as its own object's type of that name.
-  dynamic_value viewed_as(std::string_view btf_name, record<> const& r, error_code& ec, diagnostics& details) const;
+  /// A copy of the record that is viewed, as its own object's type of that name. Goes on behind it in any case.
+  dynamic_value take_viewed(std::string_view btf_name, record<> const& r, error_code& ec, diagnostics& details);
 
   /// Looks for the next record: where the last one came from, unless it is another channel's turn.
   read_status peek() noexcept {
@@ -370,6 +370,7 @@ class stream_core {
   read_status peek_in_order() noexcept;
   void find_active() noexcept;
   std::optional<tinybpf::lost> find_losses() noexcept;
+  dynamic_value copy_viewed(std::string_view btf_name, record<> const& r, error_code& ec, diagnostics& details) const;
   bool check(type_shape shape, error_code& ec, diagnostics* details);
   bool refuse_budget(error_code& ec, diagnostics* details) const;
 

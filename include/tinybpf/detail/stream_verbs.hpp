@@ -245,7 +245,7 @@ struct stream_verbs {
     if (impl != nullptr && !impl->describes(btf_name, ec, details)) return std::nullopt;
     auto const r = try_next<read_plan<type_check::once, record<>>>(impl, ec, &details);
     if (!r) return std::nullopt;
-    auto value = impl->viewed_as(btf_name, *r, ec, details);
+    auto value = impl->take_viewed(btf_name, *r, ec, details);
     if (ec) return std::nullopt;
     return value;
   }
@@ -254,7 +254,8 @@ struct stream_verbs {
   static asio::awaitable<Value, Ex> next_dynamic(impl_ptr impl, std::string btf_name) {
     if (impl) or_throw([&](error_code& ec, diagnostics& details) { return impl->describes(btf_name, ec, details); });
     auto const r = co_await next<read_plan<type_check::once, record<>>, Ex>(pin<impl_type>{impl.get()});
-    co_return or_throw([&](error_code& ec, diagnostics& details) { return impl->viewed_as(btf_name, r, ec, details); });
+    co_return or_throw(
+        [&](error_code& ec, diagnostics& details) { return impl->take_viewed(btf_name, r, ec, details); });
   }
 
   template <class Plan, class Ex>

@@ -272,7 +272,8 @@ BOOST_AUTO_TEST_CASE(have_bit_fields) {
 }
 
 BOOST_AUTO_TEST_CASE(have_enumerators) {
-  auto const color = the("v_color").enumerators();
+  auto const type = the("v_color");  // keeps the names
+  auto const color = type.enumerators();
   BOOST_REQUIRE(color.size() == 3U);
   BOOST_TEST(color[0].name == "v_red");
   BOOST_TEST(color[0].value == 0);

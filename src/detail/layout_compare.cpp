@@ -83,7 +83,7 @@ class comparison {
     }
     for (auto const* const r : theirs) note({what::missing, called(*r, *r), "nothing", described(*r), r->offset});
     // The size of all, which was noted first, stays in front.
-    std::stable_sort(found_.begin(), found_.end(), [](auto const& a, auto const& b) { return a.offset < b.offset; });
+    sort_by(found_, [](auto const& d) { return d.offset; });
     return std::move(found_);
   }
 

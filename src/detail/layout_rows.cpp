@@ -82,7 +82,7 @@ void walk(layout_rows& to, type_layout const& t, place const& p) {
 }
 
 void sort(layout_rows& r) {
-  std::stable_sort(r.rows.begin(), r.rows.end(), [](auto const& a, auto const& b) { return a.offset < b.offset; });
+  sort_by(r.rows, [](auto const& row) { return row.offset; });
 }
 
 /// Walks a BTF type. `why` says what stopped it.

@@ -5,10 +5,13 @@
 
 #include <bpf/btf.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tinybpf::detail {
@@ -51,6 +54,21 @@ struct layout_rows {
   std::size_t size = 0;
   bool structure = false;  ///< The rows are fields, not the type itself.
 };
+
+/// Sorts by what `key` says, and leaves what is alike in its order. (std::stable_sort of libstdc++ 12 uses what newer
+/// compilers warn of.)
+template <class T, class Key>
+void sort_by(std::vector<T>& items, Key key) {
+  std::vector<std::size_t> order(items.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return std::pair{key(items[a]), a} < std::pair{key(items[b]), b};
+  });
+  std::vector<T> sorted;
+  sorted.reserve(items.size());
+  for (auto const i : order) sorted.push_back(std::move(items[i]));
+  items = std::move(sorted);
+}
 
 layout_rows rows_of(type_layout const& type);
 

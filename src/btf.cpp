@@ -14,11 +14,10 @@ namespace tinybpf {
 namespace {
 
 using detail::btf_tables;
+using detail::deepest_type;
 using detail::name_at;
 using detail::report;
 
-// Deeper than any type that somebody wrote; a cycle, which only damaged BTF can have, ends here.
-constexpr int deepest = 32;
 // Nor may anybody wait for what damaged structs name together.
 constexpr std::size_t most_members = 100'000;
 
@@ -61,7 +60,7 @@ bool is_modifier(btf_kind kind) {
 
 /// A declaration of C, read from the inside to the outside: `inner` is what was read so far.
 std::string declared(btf_type const& t, std::string inner, int depth, int& words) {
-  if (depth > deepest || ++words > most_words) return "...";
+  if (depth > deepest_type || ++words > most_words) return "...";
   auto const outwards = [&](std::string text) { return declared(t.target(), std::move(text), depth + 1, words); };
   auto const spaced = [&](std::string word) {
     return inner.empty() || inner.starts_with('[') ? word + inner : word + " " + inner;
@@ -89,7 +88,7 @@ std::string declared(btf_type const& t, std::string inner, int depth, int& words
       // Of a pointer, all of them stand behind the asterisk.
       auto modifiers = word;
       auto of = t.target();
-      for (int i = 0; i < deepest && is_modifier(of.kind()); ++i, of = of.target())
+      for (int i = 0; i < deepest_type && is_modifier(of.kind()); ++i, of = of.target())
         modifiers += " " + std::string{to_string(of.kind())};
       if (of.kind() == btf_kind::ptr) return declared(of, spaced(modifiers), depth + 1, words);
       return word + " " + outwards(std::move(inner));
@@ -187,14 +186,7 @@ btf_type btf_type::target() const noexcept {
 }
 
 btf_type btf_type::resolve() const noexcept {
-  auto id = id_;
-  for (int i = 0; i <= deepest; ++i) {
-    auto const* const t = raw_type(tables_.get(), id);
-    if (t == nullptr) break;
-    if (!btf_is_mod(t) && !btf_is_typedef(t)) return {tables_, id};
-    id = t->type;
-  }
-  return {};
+  return tables_ ? btf_type{tables_, detail::resolved(tables_->raw, id_)} : btf_type{};
 }
 
 bool btf_type::is_signed() const noexcept {
@@ -252,7 +244,7 @@ std::optional<btf_member> btf_type::member(std::string_view wanted) const {
   std::size_t seen = 0;
   auto const search = [&](auto const& self, btf_type const& in, std::uint64_t offset,
                           int depth) -> std::optional<btf_member> {
-    if (depth > deepest) return std::nullopt;
+    if (depth > deepest_type) return std::nullopt;
     for (auto& m : in.members()) {
       if (++seen > most_members) return std::nullopt;
       m.bit_offset += offset;

@@ -1,6 +1,7 @@
 // What is no BPF object, what this libbpf does not know, and what the verifier refuses: an error that names the file
 // and says what is wrong, and nothing on stderr.
 #include "../src/detail/log_capture.hpp"
+#include "quiet_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/object.hpp>
@@ -35,33 +36,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A folder of its own for each case, gone with its end. Nothing may be printed meanwhile.
-class quiet_folder {
- public:
-  quiet_folder() {
-    auto pattern = (fs::temp_directory_path() / "tinybpf_test_XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) test::checked(-1, "mkdtemp");
-    path_ = pattern;
-  }
-  ~quiet_folder() {
-    BOOST_TEST(stderr_.text() == "");
-    fs::remove_all(path_);
-  }
-  quiet_folder(quiet_folder const&) = delete;
-  quiet_folder& operator=(quiet_folder const&) = delete;
-
-  fs::path file(std::string_view name, std::span<std::byte const> contents) const {
-    std::ofstream out{path_ / name, std::ios::binary};
-    out.write(reinterpret_cast<char const*>(contents.data()), static_cast<std::streamsize>(contents.size()));
-    return path_ / name;
-  }
-  fs::path const& path() const { return path_; }
-
- private:
-  fs::path path_;
-  test::stderr_capture stderr_;
-};
-
 struct refusal {
   error_code ec;
   diagnostics details;
@@ -95,7 +69,7 @@ refusal refusal_of(std::span<std::byte const> image, std::string_view name) {
 
 }  // namespace
 
-BOOST_FIXTURE_TEST_SUITE(bad_files, quiet_folder)
+BOOST_FIXTURE_TEST_SUITE(bad_files, test::quiet_folder)
 
 BOOST_AUTO_TEST_CASE(missing) {
   BOOST_TEST(refusal_of(path() / "missing.bpf.o").ec == test::kernel_error(ENOENT));
@@ -182,7 +156,7 @@ BOOST_AUTO_TEST_CASE(btf_that_is_garbage) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_FIXTURE_TEST_SUITE(newer_than_libbpf, quiet_folder)
+BOOST_FIXTURE_TEST_SUITE(newer_than_libbpf, test::quiet_folder)
 
 BOOST_AUTO_TEST_CASE(section) {
   auto const r = refusal_of(UNKNOWN_SECTION_BPF_O);
@@ -213,7 +187,7 @@ BOOST_AUTO_TEST_CASE(kind_of_btf) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_FIXTURE_TEST_SUITE(refused_by_the_verifier, quiet_folder)
+BOOST_FIXTURE_TEST_SUITE(refused_by_the_verifier, test::quiet_folder)
 
 BOOST_AUTO_TEST_CASE(names_the_program_and_has_the_log) {
   auto const r = refusal_of(REFUSED_BPF_O);
@@ -331,7 +305,7 @@ void fail_without_tinybpf() { BOOST_TEST(bpf_object__open_file("/without_tinybpf
 
 }  // namespace
 
-BOOST_FIXTURE_TEST_SUITE(callback_of_the_user, quiet_folder)
+BOOST_FIXTURE_TEST_SUITE(callback_of_the_user, test::quiet_folder)
 
 BOOST_AUTO_TEST_CASE(set_before) {
   user_callback const set{hear};

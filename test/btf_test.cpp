@@ -1,4 +1,6 @@
 // The types of an object, of files, of the kernel, and of types on top of others.
+#include "print.hpp"
+#include "quiet_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/btf.hpp>
@@ -31,7 +33,6 @@
 
 namespace tinybpf {
 
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
 inline std::ostream& operator<<(std::ostream& out, btf_kind k) { return out << to_string(k); }
 inline std::ostream& operator<<(std::ostream& out, btf_type const& t) { return out << t.to_string(); }
 
@@ -75,33 +76,6 @@ class written_types {
 
  private:
   ::btf* raw_;
-};
-
-/// A folder of its own for each case, gone with its end. Nothing may be printed meanwhile.
-class folder {
- public:
-  folder() {
-    auto pattern = (fs::temp_directory_path() / "tinybpf_test_XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) test::checked(-1, "mkdtemp");
-    path_ = pattern;
-  }
-  ~folder() {
-    BOOST_TEST(stderr_.text() == "");
-    fs::remove_all(path_);
-  }
-  folder(folder const&) = delete;
-  folder& operator=(folder const&) = delete;
-
-  fs::path file(std::string_view name, std::span<std::byte const> contents) const {
-    std::ofstream out{path_ / name, std::ios::binary};
-    out.write(reinterpret_cast<char const*>(contents.data()), static_cast<std::streamsize>(contents.size()));
-    return path_ / name;
-  }
-  fs::path const& path() const { return path_; }
-
- private:
-  fs::path path_;
-  test::stderr_capture stderr_;
 };
 
 /// What all forms of opening it say.
@@ -631,7 +605,7 @@ BOOST_AUTO_TEST_CASE(and_of_modules_that_are_not_there) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_FIXTURE_TEST_SUITE(files, folder)
+BOOST_FIXTURE_TEST_SUITE(files, test::quiet_folder)
 
 BOOST_AUTO_TEST_CASE(of_bare_btf) {
   written_types const types;
@@ -774,7 +748,7 @@ BOOST_AUTO_TEST_CASE(stand_on_others) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_FIXTURE_TEST_SUITE(custom_types_of_the_kernel, folder)
+BOOST_FIXTURE_TEST_SUITE(custom_types_of_the_kernel, test::quiet_folder)
 
 BOOST_AUTO_TEST_CASE(are_taken) {
   tinybpf::open_options options;
@@ -829,7 +803,7 @@ BOOST_AUTO_TEST_CASE(lack_what_is_needed) {
 BOOST_AUTO_TEST_SUITE_END()
 
 // What damaged BTF may have, and no compiler writes.
-BOOST_FIXTURE_TEST_SUITE(odd_types, folder)
+BOOST_FIXTURE_TEST_SUITE(odd_types, test::quiet_folder)
 
 BOOST_AUTO_TEST_CASE(without_an_end) {
   written_types const types;

@@ -1,4 +1,5 @@
 // Maps read and written by what BTF says of them.
+#include "print.hpp"
 #include "support.hpp"
 
 #include <tinybpf/btf.hpp>
@@ -24,13 +25,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-namespace tinybpf {
-
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
-inline std::ostream& operator<<(std::ostream& out, number const& n) { return out << n.to_string(); }
-
-}  // namespace tinybpf
 
 namespace map_test {
 

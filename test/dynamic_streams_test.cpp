@@ -1,5 +1,6 @@
 // Events read by the names of their types alone, from rings and perf buffers.
 #include "loop.hpp"
+#include "print.hpp"
 #include "support.hpp"
 
 #include <tinybpf/dynamic_value.hpp>
@@ -27,12 +28,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-
-namespace tinybpf {
-
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
-
-}  // namespace tinybpf
 
 namespace dynamic_test {
 

@@ -1,4 +1,5 @@
 // Values of the types of btf_view.bpf.c, made of what C++ has in memory: as numbers, text, members and JSON.
+#include "print.hpp"
 #include "support.hpp"
 
 #include <tinybpf/btf.hpp>
@@ -32,13 +33,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-namespace tinybpf {
-
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
-inline std::ostream& operator<<(std::ostream& out, number const& n) { return out << n.to_string(); }
-
-}  // namespace tinybpf
 
 // libbpf has types of the same names.
 namespace value_test {

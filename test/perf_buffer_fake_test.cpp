@@ -3,6 +3,7 @@
 #include "busy_workers.hpp"
 #include "fake_perf.hpp"
 #include "loop.hpp"
+#include "print.hpp"
 #include "support.hpp"
 
 #include <tinybpf/perf_buffer.hpp>
@@ -30,12 +31,6 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-namespace tinybpf {
-
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
-
-}  // namespace tinybpf
 
 namespace perf_fake_test {  // with a name: g++ 12 warns of coroutine templates over types without linkage
 

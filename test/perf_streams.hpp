@@ -2,6 +2,7 @@
 #pragma once
 
 #include "loop.hpp"
+#include "print.hpp"
 #include "support.hpp"
 
 #include <tinybpf/object.hpp>
@@ -15,12 +16,6 @@
 #include <stdexcept>
 #include <thread>
 #include <vector>
-
-namespace tinybpf {
-
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
-
-}  // namespace tinybpf
 
 namespace test {
 

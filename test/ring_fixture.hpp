@@ -4,6 +4,7 @@
 #include <tinybpf/ring_buffer.hpp>
 
 #include "fake_ring.hpp"
+#include "print.hpp"
 #include "support.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -18,8 +19,6 @@
 #include <string_view>
 
 namespace tinybpf {
-
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
 
 inline std::ostream& operator<<(std::ostream& out, wakeup_policy const& p) {
   constexpr std::array<char const*, 3> names{"immediate", "moderated", "adaptive"};

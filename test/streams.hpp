@@ -2,6 +2,7 @@
 #pragma once
 
 #include "loop.hpp"
+#include "print.hpp"
 #include "support.hpp"
 
 #include <tinybpf/object.hpp>
@@ -17,12 +18,6 @@
 #include <stdexcept>
 #include <utility>
 #include <vector>
-
-namespace tinybpf {
-
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
-
-}  // namespace tinybpf
 
 namespace test {
 

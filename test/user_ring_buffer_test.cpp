@@ -1,5 +1,6 @@
 // User ring buffers against the kernel: a BPF program drains them and answers through a ring buffer.
 #include "loop.hpp"
+#include "print.hpp"
 
 #include <tinybpf/object.hpp>
 #include <tinybpf/ring_buffer.hpp>
@@ -66,12 +67,6 @@ struct drain_args {
   std::uint64_t most = 0;
   std::int64_t result = 0;
 };
-
-namespace tinybpf {
-
-inline std::ostream& operator<<(std::ostream& out, errc e) { return out << make_error_code(e); }
-
-}  // namespace tinybpf
 
 namespace user_rings {  // with a name: g++ 12 warns of coroutines over types without linkage
 

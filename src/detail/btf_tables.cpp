@@ -12,21 +12,8 @@
 namespace tinybpf::detail {
 namespace {
 
-// Deeper than any type that somebody wrote.
-constexpr int deepest = 32;
 // A damaged object's structs of structs may name more members than anyone can wait for.
 constexpr std::size_t most_members = 100'000;
-
-/// The type without typedefs and modifiers; 0 if they have no end.
-std::uint32_t resolved(::btf const* types, std::uint32_t id) {
-  for (int i = 0; i <= deepest; ++i) {
-    auto const* const t = btf__type_by_id(types, id);
-    if (t == nullptr) break;
-    if (!btf_is_mod(t) && !btf_is_typedef(t)) return id;
-    id = t->type;
-  }
-  return 0;
-}
 
 /// Walks everything that a value of a type is made of.
 class flaw_search {
@@ -46,7 +33,7 @@ class flaw_search {
 
   // Something in memory.
   bool value(std::uint32_t id, int depth) {
-    if (depth > deepest) return refuse("is nested without an end");
+    if (depth > deepest_type) return refuse("is nested without an end");
     auto const* const t = btf__type_by_id(types_, id);
     if (t == nullptr) return refuse("refers to a type that does not exist");
     switch (::btf_kind(t)) {
@@ -138,6 +125,16 @@ std::string const& btf_tables::flaw_of(std::uint32_t id) const {
   std::lock_guard const lock{mutex_};
   auto const known = flaws_.find(id);
   return known != flaws_.end() ? known->second : flaws_.emplace(id, flaw_search{raw}.run(id)).first->second;
+}
+
+std::uint32_t resolved(::btf const* types, std::uint32_t id) noexcept {
+  for (int i = 0; i <= deepest_type; ++i) {
+    auto const* const t = btf__type_by_id(types, id);
+    if (t == nullptr) break;
+    if (!btf_is_mod(t) && !btf_is_typedef(t)) return id;
+    id = t->type;
+  }
+  return 0;
 }
 
 std::string_view name_at(::btf const* types, std::uint32_t offset) noexcept {

@@ -41,6 +41,12 @@ struct btf_tables {
   mutable std::unordered_map<std::uint32_t, std::string> flaws_;
 };
 
+/// Deeper than any type that somebody wrote; a cycle, which only damaged BTF can have, ends here.
+inline constexpr int deepest_type = 32;
+
+/// The number of the type without typedefs and modifiers; 0 for void, and if they have no end.
+std::uint32_t resolved(::btf const* types, std::uint32_t id) noexcept;
+
 /// The name at an offset; empty if there is none.
 std::string_view name_at(::btf const* types, std::uint32_t offset) noexcept;
 

@@ -1,5 +1,7 @@
 #include "layout_rows.hpp"
 
+#include "btf_tables.hpp"
+
 #include <algorithm>
 #include <string_view>
 #include <utility>
@@ -7,8 +9,6 @@
 namespace tinybpf::detail {
 namespace {
 
-// Deeper than any type that somebody wrote; a cycle, which only a damaged object can have, ends here.
-constexpr int deepest = 32;
 // A damaged object's structs of structs may name more members than anyone can wait for.
 constexpr std::size_t most_members = 10'000;
 
@@ -91,11 +91,11 @@ class btf_walk {
   btf_walk(::btf const* types, layout_rows& to, std::string& why) : types_{types}, to_{to}, why_{why} {}
 
   bool walk(std::uint32_t id, place const& p, int depth = 0) {
-    if (depth > deepest) return refuse("is nested without an end");
+    if (depth > deepest_type) return refuse("is nested without an end");
     auto const* const t = btf__type_by_id(types_, id);
     if (t == nullptr) return refuse("refers to a type that does not exist");
     auto const size = std::size_t{t->size};
-    switch (btf_kind(t)) {
+    switch (::btf_kind(t)) {
       case BTF_KIND_TYPEDEF:
       case BTF_KIND_CONST:
       case BTF_KIND_VOLATILE:
@@ -132,10 +132,7 @@ class btf_walk {
     return false;
   }
 
-  std::string name(::btf_type const& t) const {
-    auto const* const text = btf__name_by_offset(types_, t.name_off);
-    return text == nullptr ? std::string{} : std::string{text};
-  }
+  std::string name(::btf_type const& t) const { return std::string{name_at(types_, t.name_off)}; }
 
   void integer(::btf_type const& t, place const& p) {
     auto const encoding = btf_int_encoding(&t);
@@ -157,7 +154,7 @@ class btf_walk {
   }
 
   bool array(::btf_type const& t, place const& p, int depth) {
-    auto const& a = *btf_array(&t);
+    auto const& a = *::btf_array(&t);
     auto const step = btf__resolve_size(types_, a.type);
     if (a.nelems == 0) return add(to_, p, row_kind::flexible, "flexible array", 0), true;
     // Without a step the element's own kind says why.
@@ -168,8 +165,7 @@ class btf_walk {
     for (__u32 i = 0; i < btf_vlen(&t); ++i) {
       if (++members_ > most_members) return refuse("has too many members");
       auto const& m = btf_members(&t)[i];
-      auto const* const member_name = btf__name_by_offset(types_, m.name_off);
-      std::string_view const called = member_name == nullptr ? std::string_view{} : member_name;
+      auto const called = name_at(types_, m.name_off);
       std::size_t const bit = btf_member_bit_offset(&t, i);
       std::size_t const bits = btf_member_bitfield_size(&t, i);
       if (bits == 0 && bit % 8 != 0) return refuse("has a member that begins within a byte and is no bit-field");
@@ -238,8 +234,7 @@ std::optional<layout_rows> rows_of(::btf const* types, std::uint32_t id, std::st
     why = size < 0 ? "is larger than memory" : "has no size";
     return std::nullopt;
   }
-  auto const* t = btf__type_by_id(types, id);
-  while (btf_is_mod(t) || btf_is_typedef(t)) t = btf__type_by_id(types, t->type);
+  auto const* const t = btf__type_by_id(types, resolved(types, id));
   r.size = static_cast<std::size_t>(size);
   r.structure = btf_is_struct(t) || btf_is_datasec(t);
   sort(r);

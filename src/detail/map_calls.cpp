@@ -89,11 +89,15 @@ bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& d
   return false;
 }
 
+bool is_unsupported(error_code ec) noexcept {
+  return ec == boost::system::errc::operation_not_supported || ec == boost::system::errc::invalid_argument;
+}
+
 void failed(map_core const& core, char const* operation, int err, error_code& ec, diagnostics& details) {
   details.map = core.name;
   auto const code = from_libbpf(err);
   std::string hint;
-  if (code == boost::system::errc::operation_not_supported || code == boost::system::errc::invalid_argument)
+  if (is_unsupported(code))
     hint = "a map of type " + std::string{to_string(core.type.load())} + " may not have this operation";
   report(ec, details, code, std::string{operation} + " of map '" + core.name + "'", std::move(hint));
 }

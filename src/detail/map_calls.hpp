@@ -21,6 +21,9 @@ std::size_t possible_cpus() noexcept;
 /// What must hold before a system call on a map; says what does not.
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details);
 
+/// True for what the kernel says of an operation that the kind of map has not.
+bool is_unsupported(error_code ec) noexcept;
+
 /// Reports what a system call returned.
 void failed(map_core const& core, char const* operation, int err, error_code& ec, diagnostics& details);
 

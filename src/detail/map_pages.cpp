@@ -29,8 +29,6 @@ bool has_batches(map_type type) noexcept {
   }
 }
 
-bool is_unknown(int err) noexcept { return err == -EINVAL || err == -EOPNOTSUPP || err == -524; }
-
 }  // namespace
 
 bool map_pages::next(error_code& ec, diagnostics& details) {
@@ -74,7 +72,7 @@ bool map_pages::next_batch(error_code& ec, diagnostics& details) {
       continue;
     }
     if (err != 0 && err != -ENOENT) {
-      if (!continued_ && is_unknown(err)) {  // an older kernel's, then
+      if (!continued_ && is_unsupported(from_libbpf(err))) {  // an older kernel's, then
         walk_ = walk::by_key;
         collect_keys(ec, details);
         return false;
@@ -144,8 +142,9 @@ std::size_t for_each_key(map const& m, char const* operation, std::size_t count,
   int err = batch(&done);
   if (err == 0) return done;
   // A kind without batches has not looked at the count. Else it says how many were done.
-  std::size_t made = err == -EFAULT || is_unknown(err) ? 0 : done;
-  if (is_unknown(err)) {
+  bool const unsupported = is_unsupported(from_libbpf(err));
+  std::size_t made = err == -EFAULT || unsupported ? 0 : done;
+  if (unsupported) {
     for (err = 0; made < count; ++made)
       if (err = one(made); err != 0) break;
     if (err == 0) return made;

@@ -33,7 +33,7 @@ bool sized(detail::map_core const& core, char const* operation, char const* part
 
 map::map(std::shared_ptr<detail::map_core> core) noexcept : core_{std::move(core)} {}
 
-bool map::is_open() const noexcept { return core_ && core_->owner->phase() != detail::object_phase::closed; }
+bool map::is_open() const noexcept { return core_ && core_->phase() != detail::object_phase::closed; }
 std::string_view map::name() const noexcept { return core_ ? std::string_view{core_->name} : std::string_view{}; }
 map_type map::type() const noexcept { return core_ ? core_->type.load(std::memory_order_relaxed) : map_type::unspec; }
 std::uint32_t map::key_size() const noexcept { return core_ ? core_->key_size.load(std::memory_order_relaxed) : 0; }
@@ -53,8 +53,8 @@ namespace {
 
 // libbpf knows the types of what the kernel takes BTF for. Of queues, rings and others the declaration still has them.
 btf_type declared(detail::map_core const* core, std::uint32_t id, std::string_view part) {
-  if (core == nullptr || core->owner->phase() == detail::object_phase::closed) return {};
-  auto const& tables = core->owner->types()->tables();
+  if (core == nullptr || core->phase() == detail::object_phase::closed) return {};
+  auto const& tables = core->types()->tables();
   if (!tables) return {};
   if (id != 0) return detail::btf_access::make(tables, id);
   auto const types = detail::btf_access::make(tables);
@@ -146,7 +146,7 @@ void map::check_types(type_shape const& key, type_shape const& value, field_name
   if (!single_valued("a typed view", ec, details)) return;
   auto const check = [&](char const* part, std::size_t size, btf_type const& type, type_shape const& shape) {
     if (!sized(*core_, "a typed view", part, size, shape.size, ec, details)) return false;
-    if (type) core_->owner->types()->check_as(shape, type, names, ec, details);
+    if (type) core_->types()->check_as(shape, type, names, ec, details);
     if (!ec) return true;
     details.map = core_->name;
     details.message = std::string{"a typed view of map '"} + core_->name + "': its " + part + ": " + details.message;

@@ -85,7 +85,7 @@ bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& d
            "/sys/devices/system/cpu/possible has to be readable");
     return false;
   }
-  if (core->owner->usable(true, what, ec, details)) report(ec, details, errc::not_loaded, what);
+  if (core->usable(true, what, ec, details)) report(ec, details, errc::not_loaded, what);
   return false;
 }
 

@@ -107,6 +107,8 @@ class percpu_span {
 /// Values of all possible CPUs that one keeps, and may change.
 template <class V>
 class percpu_values {
+  static_assert(!std::is_same_v<V, bool>, "a bool is one bit in std::vector: take std::uint8_t");
+
  public:
   using value_type = V;
 

@@ -8,11 +8,9 @@
 #include <atomic>
 #include <concepts>
 #include <cstddef>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 namespace tinybpf {
@@ -25,8 +23,11 @@ struct global_place {
   std::size_t offset = 0;
   std::string name;
 
+  /// As a whole, if the size is that of a number.
+  void read(void* value, std::size_t size, error_code& ec, diagnostics& details) const;
+  void write(void const* value, std::size_t size, error_code& ec, diagnostics& details) const;
   /// The variable's memory, or null and what is wrong.
-  std::byte* find(std::size_t size, bool writing, error_code& ec, diagnostics& details) const;
+  void* find(bool writing, error_code& ec, diagnostics& details) const;
 };
 
 }  // namespace detail
@@ -43,8 +44,6 @@ struct global_place {
 template <shared_with_kernel T>
   requires std::default_initializable<T>
 class global_variable {
-  static constexpr bool in_one = (sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8);
-
  public:
   using value_type = T;
 
@@ -63,8 +62,7 @@ class global_variable {
   /// @overload
   T load(error_code& ec, diagnostics& details) const {
     T value{};
-    auto* const memory = place_.find(sizeof(T), false, ec, details);
-    if (memory != nullptr) copy(reinterpret_cast<std::byte*>(&value), memory);
+    place_.read(&value, sizeof(T), ec, details);
     return value;
   }
   /// The value likewise.
@@ -82,8 +80,7 @@ class global_variable {
   }
   /// @overload
   void store(T const& value, error_code& ec, diagnostics& details) const {
-    auto* const memory = place_.find(sizeof(T), true, ec, details);
-    if (memory != nullptr) copy(memory, reinterpret_cast<std::byte const*>(&value));
+    place_.write(&value, sizeof(T), ec, details);
   }
   /// Sets the value likewise.
   global_variable const& operator=(T const& value) const {  // NOLINT: it stands for the variable
@@ -105,33 +102,13 @@ class global_variable {
     requires(std::atomic_ref<T>::is_always_lock_free)
   {
     auto* const memory = detail::or_throw(
-        [&](error_code& ec, diagnostics& details) { return place_.find(sizeof(T), true, ec, details); });
-    return std::atomic_ref<T>{*reinterpret_cast<T*>(memory)};
+        [&](error_code& ec, diagnostics& details) { return place_.find(true, ec, details); });
+    return std::atomic_ref<T>{*static_cast<T*>(memory)};
   }
 
  private:
   friend class object;
   explicit global_variable(detail::global_place place) noexcept : place_{std::move(place)} {}
-
-  // The variable is as aligned in BPF as its type is; a T that may be split is copied by bytes.
-  static void copy(std::byte* to, std::byte const* from) noexcept {
-    if constexpr (in_one) {
-      using word = std::conditional_t<
-          sizeof(T) == 8, std::uint64_t,
-          std::conditional_t<sizeof(T) == 4, std::uint32_t,
-                             std::conditional_t<sizeof(T) == 2, std::uint16_t, std::uint8_t>>>;
-      auto const aligned = [](std::byte const* p) {
-        return reinterpret_cast<std::uintptr_t>(p) % std::atomic_ref<word>::required_alignment == 0;
-      };
-      if (aligned(to) && aligned(from)) {
-        auto const value =
-            std::atomic_ref<word>{*reinterpret_cast<word*>(const_cast<std::byte*>(from))}.load(std::memory_order_relaxed);
-        std::atomic_ref<word>{*reinterpret_cast<word*>(to)}.store(value, std::memory_order_relaxed);
-        return;
-      }
-    }
-    std::memcpy(to, from, sizeof(T));
-  }
 
   detail::global_place place_;
 };

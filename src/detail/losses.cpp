@@ -14,8 +14,6 @@
 namespace tinybpf::detail {
 namespace {
 
-constexpr std::uint32_t flag_mmapable = 1U << 10U;  // BPF_F_MMAPABLE
-
 /// One CPU's counter in `<ring>_lost`, as tinybpf.bpf.h declares it.
 struct loss_slot {
   std::uint64_t count;

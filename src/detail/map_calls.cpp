@@ -89,6 +89,18 @@ bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& d
   return false;
 }
 
+bool right_size(map_core const& core, char const* operation, char const* part, std::size_t expected,
+           std::size_t actual, error_code& ec, diagnostics& details) {
+  if (expected == actual) return true;
+  details.map = core.name;
+  details.expected_size = expected;
+  details.actual_size = actual;
+  report(ec, details, errc::size_mismatch,
+         std::string{operation} + " of map '" + core.name + "': its " + part + " has " + std::to_string(expected) +
+             " bytes, not " + std::to_string(actual));
+  return false;
+}
+
 bool is_unsupported(error_code ec) noexcept {
   return ec == boost::system::errc::operation_not_supported || ec == boost::system::errc::invalid_argument;
 }

@@ -44,6 +44,10 @@ void map_core::refresh() {
   flags = bpf_map__map_flags(raw);
   auto const now = bpf_map__fd(raw);
   fd = now > 0 ? now : -1;
+  if (char const* const path = bpf_map__is_pinned(raw) ? bpf_map__pin_path(raw) : nullptr) {
+    std::lock_guard const lock{mutex};
+    pin_path = path;
+  }
 }
 
 void map_core::forget() {
@@ -152,7 +156,10 @@ void object_state::finish_load(error_code& ec, diagnostics& details) {
     phase_ = object_phase::failed;
     return;
   }
-  for (auto& m : maps_) m.refresh();
+  for (auto& m : maps_) {
+    m.refresh();
+    m.inner.reset(-1);
+  }
   phase_ = object_phase::loaded;
 }
 

@@ -41,9 +41,10 @@ std::byte* shared_memory(map_core& section, error_code& ec, diagnostics& details
 std::byte* initial_memory(map_core& section, std::string const& what, error_code& ec, diagnostics& details) {
   std::lock_guard const lock{section.owner->mutex()};
   std::size_t size = 0;
-  void* const memory = section.raw != nullptr ? bpf_map__initial_value(section.raw, &size) : nullptr;
+  void const* const memory = section.raw != nullptr ? bpf_map__initial_value(section.raw, &size) : nullptr;
   if (memory == nullptr) report(ec, details, errc::not_supported, what + ": its section has no initial value");
-  return static_cast<std::byte*>(memory);
+  // Skeletons write there, too; the type is const up to libbpf 1.2.
+  return static_cast<std::byte*>(const_cast<void*>(memory));
 }
 
 template <class Word>
@@ -58,10 +59,9 @@ bool copy_whole(void* to, void const* from) noexcept {
 }
 
 void copy(void* to, void const* from, std::size_t size) noexcept {
-  bool const whole = (size == 8 && copy_whole<std::uint64_t>(to, from)) ||
-                     (size == 4 && copy_whole<std::uint32_t>(to, from)) ||
-                     (size == 2 && copy_whole<std::uint16_t>(to, from)) ||
-                     (size == 1 && copy_whole<std::uint8_t>(to, from));
+  bool const whole =
+      (size == 8 && copy_whole<std::uint64_t>(to, from)) || (size == 4 && copy_whole<std::uint32_t>(to, from)) ||
+      (size == 2 && copy_whole<std::uint16_t>(to, from)) || (size == 1 && copy_whole<std::uint8_t>(to, from));
   if (!whole) std::memcpy(to, from, size);
 }
 
@@ -107,7 +107,8 @@ detail::global_place object::find_global(std::string_view name, type_shape const
   std::string const wanted{name};
   auto const what = "global variable '" + wanted + "'";
   for (auto& m : state_->maps()) {
-    auto const section = types.find(detail::section_of(m), btf_kind::datasec);
+    auto const section_name = detail::section_of(m);
+    auto const section = section_name.empty() ? std::nullopt : types.find(section_name, btf_kind::datasec);
     if (!section) continue;
     auto const variable = section->member(name);
     if (!variable) {
@@ -116,16 +117,17 @@ detail::global_place object::find_global(std::string_view name, type_shape const
     }
     details.names.clear();
     details.map = m.name;
-    detail::global_place place{{state_, &m}, variable->offset, wanted};
+    auto const offset = variable->bit_offset / 8;
+    detail::global_place place{{state_, &m}, offset, wanted};
     if (variable->type.size() != shape.size) {
       details.expected_size = variable->type.size();
       details.actual_size = shape.size;
-      detail::report(ec, details, errc::size_mismatch,
-                     what + " has " + std::to_string(details.expected_size) + " bytes, not " +
-                         std::to_string(shape.size));
+      detail::report(
+          ec, details, errc::size_mismatch,
+          what + " has " + std::to_string(details.expected_size) + " bytes, not " + std::to_string(shape.size));
       return {};
     }
-    if (variable->offset + shape.size > m.value_size) {  // damaged BTF
+    if (offset + shape.size > m.value_size) {  // damaged BTF
       detail::report(ec, details, errc::invalid_object, what + " does not lie within its section");
       return {};
     }
@@ -135,7 +137,8 @@ detail::global_place object::find_global(std::string_view name, type_shape const
     details.message = what + ": " + details.message;
     return {};
   }
-  detail::report(ec, details, errc::not_found, state_->source() + " has no " + what);
+  detail::report(ec, details, errc::not_found, state_->source() + " has no " + what,
+                 detail::near_names(name, details.names));
   return {};
 }
 

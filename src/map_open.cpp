@@ -25,8 +25,7 @@ error_code not_a_map(int fd) {
   std::string const link = "/proc/self/fd/" + std::to_string(fd);
   char target[64] = {};
   if (fd < 0) return from_libbpf(EBADF);
-  if (::readlink(link.c_str(), target, sizeof target - 1) < 0)
-    return from_libbpf(errno == ENOENT ? EBADF : errno);
+  if (::readlink(link.c_str(), target, sizeof target - 1) < 0) return from_libbpf(errno == ENOENT ? EBADF : errno);
   return std::string_view{target} == "anon_inode:bpf-map" ? error_code{} : make_error_code(errc::wrong_map_type);
 }
 
@@ -110,8 +109,8 @@ map map::create(map_type type, std::string_view name, std::uint32_t key_size, st
     if (!detail::ready(options.inner_map->core_.get(), "create: inner map", ec, details)) return {};
     raw.inner_map_fd = static_cast<__u32>(options.inner_map->fd());
   }
-  int const fd = bpf_map_create(static_cast<bpf_map_type>(type), own_name.c_str(), key_size, value_size, max_entries,
-                                &raw);
+  int const fd =
+      bpf_map_create(static_cast<bpf_map_type>(type), own_name.c_str(), key_size, value_size, max_entries, &raw);
   auto const what = "cannot create map '" + own_name + "' of type " + std::string{to_string(type)};
   details.map = own_name;
   if (fd < 0) {

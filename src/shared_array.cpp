@@ -37,9 +37,9 @@ array_memory map_array(map const& m, type_shape const& value, bool writable, fie
 void refuse_index(std::string const& name, std::size_t index, std::size_t count, error_code& ec, diagnostics& details) {
   begin(ec, details);
   details.map = name;
-  report(ec, details, errc::out_of_range,
-         "map '" + name + "' has " + std::to_string(count) + " values, and none with the index " +
-             std::to_string(index));
+  report(
+      ec, details, errc::out_of_range,
+      "map '" + name + "' has " + std::to_string(count) + " values, and none with the index " + std::to_string(index));
 }
 
 }  // namespace tinybpf::detail

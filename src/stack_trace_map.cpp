@@ -21,11 +21,14 @@ stack_trace_map::stack_trace_map(map m, error_code& ec) {
 
 stack_trace_map::stack_trace_map(map m, error_code& ec, diagnostics& details) {
   constexpr std::uint32_t build_ids = 1U << 5U;  // BPF_F_STACK_BUILD_ID
-  detail::check_view(m, {.name = "a view of stacks", .kinds = {map_type::stack_trace}}, field_names::check, ec, details);
+  detail::check_view(m, {.name = "a view of stacks", .kinds = {map_type::stack_trace}}, field_names::check, ec,
+                     details);
   if (ec) return;
-  if ((detail::handle_access::core(m)->flags & build_ids) != 0)
-    return detail::report(ec, details, errc::not_supported,
-                          "a view of stacks of map '" + details.map + "', which has build ids instead of addresses");
+  if ((detail::handle_access::core(m)->flags & build_ids) != 0) {
+    detail::report(ec, details, errc::not_supported,
+                   "a view of stacks of map '" + details.map + "', which has build ids instead of addresses");
+    return;
+  }
   map_ = std::move(m);
 }
 

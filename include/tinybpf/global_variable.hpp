@@ -35,8 +35,8 @@ struct global_place {
 /// A global variable of an object's programs: `obj.global<config>("cfg") = {.port = 443}`.
 ///
 /// Before the object is loaded it is the value that the variable will have at first; from then on the very memory that
-/// the programs see. Constants (.rodata) can be set before load only, and what the kernel was configured with (.kconfig)
-/// can be read after load only.
+/// the programs see. Constants (.rodata) can be set before load only, and what the kernel was configured with
+/// (.kconfig) can be read after load only.
 ///
 /// A handle; it keeps the object's state. Closed when the object is: then every call reports `errc::closed`. One that
 /// programs change meanwhile is read and written as a whole if it has 1, 2, 4 or 8 bytes; of a larger one a part may be
@@ -101,8 +101,8 @@ class global_variable {
   [[nodiscard]] std::atomic_ref<T> atomic() const
     requires(std::atomic_ref<T>::is_always_lock_free)
   {
-    auto* const memory = detail::or_throw(
-        [&](error_code& ec, diagnostics& details) { return place_.find(true, ec, details); });
+    auto* const memory =
+        detail::or_throw([&](error_code& ec, diagnostics& details) { return place_.find(true, ec, details); });
     return std::atomic_ref<T>{*static_cast<T*>(memory)};
   }
 
@@ -116,8 +116,7 @@ class global_variable {
 template <shared_with_kernel T>
   requires std::default_initializable<T>
 global_variable<T> object::global(std::string_view name, field_names names) const {
-  return detail::or_throw(
-      [&](error_code& ec, diagnostics& details) { return global<T>(name, names, ec, details); });
+  return detail::or_throw([&](error_code& ec, diagnostics& details) { return global<T>(name, names, ec, details); });
 }
 
 template <shared_with_kernel T>

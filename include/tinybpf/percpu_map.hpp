@@ -31,8 +31,7 @@ namespace detail {
 template <class T>
 using sum_of = std::conditional_t<
     std::is_floating_point_v<T>, double,
-    std::conditional_t<std::is_integral_v<T>,
-                       std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>, T>>;
+    std::conditional_t<std::is_integral_v<T>, std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>, T>>;
 
 /// The kernel's distance from one CPU's value to the next.
 constexpr std::size_t percpu_stride(std::size_t size) noexcept { return (size + 7) / 8 * 8; }
@@ -96,8 +95,7 @@ class percpu_span {
   template <class Projection, class F>
   auto fold_projected(Projection& projection, F f) const {
     std::remove_cvref_t<std::invoke_result_t<Projection&, V const&>> found = std::invoke(projection, values_.front());
-    for (auto const& v : values_.subspan(1))
-      found = f(found, static_cast<decltype(found)>(std::invoke(projection, v)));
+    for (auto const& v : values_.subspan(1)) found = f(found, static_cast<decltype(found)>(std::invoke(projection, v)));
     return found;
   }
 
@@ -228,9 +226,9 @@ class percpu_page {
   }
   static value_type get(detail::map_pages const& pages, std::size_t i) noexcept {
     auto const stored = pages.value(i);
-    return {*reinterpret_cast<K const*>(pages.key(i).data()),
-            percpu_span<V>{{reinterpret_cast<V const*>(stored.data()),
-                            stored.size() / detail::percpu_stride(sizeof(V))}}};
+    return {
+        *reinterpret_cast<K const*>(pages.key(i).data()),
+        percpu_span<V>{{reinterpret_cast<V const*>(stored.data()), stored.size() / detail::percpu_stride(sizeof(V))}}};
   }
 
   detail::map_pages const* pages_ = nullptr;

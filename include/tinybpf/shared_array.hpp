@@ -37,9 +37,9 @@ void refuse_index(std::string const& name, std::size_t index, std::size_t count,
 ///     std::cout << hits.atomic(0).load(std::memory_order_relaxed);
 ///
 /// With `V const` it is mapped for reading alone, as a map that is frozen has to be. Programs change it at any time:
-/// `atomic` is for values that they change, the rest for those that stand still. It owns its mapping, which outlives the
-/// map's handle and object. Move-only; moved from or default-constructed it is empty. Thread-safety: as that of an array
-/// of V.
+/// `atomic` is for values that they change, the rest for those that stand still. It owns its mapping, which outlives
+/// the map's handle and object. Move-only; moved from or default-constructed it is empty. Thread-safety: as that of an
+/// array of V.
 template <class V>
   requires shared_with_kernel<std::remove_const_t<V>>
 class shared_array {

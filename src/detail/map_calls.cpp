@@ -89,8 +89,8 @@ bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& d
   return false;
 }
 
-bool right_size(map_core const& core, char const* operation, char const* part, std::size_t expected,
-           std::size_t actual, error_code& ec, diagnostics& details) {
+bool right_size(map_core const& core, char const* operation, char const* part, std::size_t expected, std::size_t actual,
+                error_code& ec, diagnostics& details) {
   if (expected == actual) return true;
   details.map = core.name;
   details.expected_size = expected;

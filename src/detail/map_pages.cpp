@@ -156,8 +156,7 @@ void map_pages::read_by_key(error_code& ec, diagnostics& details) {
   if (read_ == all_keys_.size()) walk_ = walk::ended;
 }
 
-bool map_pages::take(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec,
-                     diagnostics& details) {
+bool map_pages::take(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec, diagnostics& details) {
   if (mode_ == mode::read) return map_.lookup(key, value, ec, details);
   if (takes_at_once_) {
     bool const found = map_.lookup_and_delete(key, value, ec, details);
@@ -243,9 +242,9 @@ std::size_t read_batch(map const& m, batch_position& at, std::span<std::byte> ke
   token.resize(std::max<std::size_t>(m.key_size(), sizeof(std::uint32_t)));
   auto found = static_cast<__u32>(std::min<std::size_t>(key_count, UINT32_MAX));
   void* const from = batch_access::begun(at) ? token.data() : nullptr;
-  int const err = drains ? bpf_map_lookup_and_delete_batch(m.fd(), from, token.data(), keys.data(), values.data(),
-                                                           &found, nullptr)
-                         : bpf_map_lookup_batch(m.fd(), from, token.data(), keys.data(), values.data(), &found, nullptr);
+  int const err =
+      drains ? bpf_map_lookup_and_delete_batch(m.fd(), from, token.data(), keys.data(), values.data(), &found, nullptr)
+             : bpf_map_lookup_batch(m.fd(), from, token.data(), keys.data(), values.data(), &found, nullptr);
   if (err != 0 && err != -ENOENT) {
     failed(*handle_access::core(m), operation, err, ec, details);
     if (err == -ENOSPC) details.hint = "give room for more entries: the kernel gives whole buckets";
@@ -262,8 +261,8 @@ void refuse_counts(map const& m, char const* operation, std::size_t keys, std::s
   details.expected_size = keys;
   details.actual_size = values;
   report(ec, details, errc::size_mismatch,
-         std::string{operation} + " of map '" + details.map + "': " + std::to_string(keys) + " keys, but " + std::to_string(values) +
-             " values");
+         std::string{operation} + " of map '" + details.map + "': " + std::to_string(keys) + " keys, but " +
+             std::to_string(values) + " values");
 }
 
 void refuse_absent(map const& m, error_code& ec, diagnostics& details) {

@@ -44,10 +44,10 @@ void check_view(map const& m, view_of const& view, field_names names, error_code
   if (!m.is_open()) return report(ec, details, errc::closed, std::string{view.name} + " of a closed map");
   details.map = m.name();
   if (!right_kind(m, view, ec, details)) return;
-  if (view.key != nullptr &&
-      !right_type(m, view, "key", m.key_size(), m.btf_key(), *view.key, names, ec, details))
+  if (view.key != nullptr && !right_type(m, view, "key", m.key_size(), m.btf_key(), *view.key, names, ec, details))
     return;
-  if (view.value != nullptr) right_type(m, view, "value", m.value_size(), m.btf_value(), *view.value, names, ec, details);
+  if (view.value != nullptr)
+    right_type(m, view, "value", m.value_size(), m.btf_value(), *view.value, names, ec, details);
 }
 
 void check_key_size(map const& m, char const* name, std::size_t size, error_code& ec, diagnostics& details) {

@@ -10,12 +10,7 @@
 namespace tinybpf::detail {
 
 map_core::map_core(std::string n, owned_descriptor d, std::shared_ptr<type_registry> t)
-    : owner{nullptr},
-      raw{nullptr},
-      name{std::move(n)},
-      fd{d.get()},
-      own_fd_{std::move(d)},
-      own_types_{std::move(t)} {}
+    : owner{nullptr}, raw{nullptr}, name{std::move(n)}, fd{d.get()}, own_fd_{std::move(d)}, own_types_{std::move(t)} {}
 
 object_phase map_core::phase() const noexcept { return owner != nullptr ? owner->phase() : object_phase::loaded; }
 

@@ -92,8 +92,8 @@ class map_pages {
   bool continued_ = false;           // position_ is one
   std::vector<std::byte> all_keys_;  // of a walk by key,
   std::set<std::vector<std::byte>> seen_;
-  std::size_t in_vain_ = 0;  // steps onto keys that were seen already
-  std::size_t read_ = 0;     // and how many bytes of them were looked up
+  std::size_t in_vain_ = 0;    // steps onto keys that were seen already
+  std::size_t read_ = 0;       // and how many bytes of them were looked up
   bool takes_at_once_ = true;  // the kind has lookup-and-delete
   error_code late_error_;      // behind a page that was drained before it
   diagnostics late_details_;

@@ -345,6 +345,41 @@ BOOST_AUTO_TEST_CASE(of_maps_without_types) {
   BOOST_TEST(ec == make_error_code(errc::size_mismatch));
 }
 
+// Keys have a type, and values are bytes: of any map, also one with a value for each CPU.
+BOOST_AUTO_TEST_CASE(of_values_that_are_bytes) {
+  auto const typed = obj.map("balances").typed<std::uint32_t, std::int64_t>();
+  typed.update(3, -9);
+  auto const map = obj.map("balances").typed<std::uint32_t>();
+  static_assert(std::is_same_v<decltype(map)::mapped_type, tinybpf::bytes>);
+  std::array<std::int64_t, 1> value{};
+  auto const data = std::as_writable_bytes(std::span{value});
+  std::ranges::copy(map.lookup(3).value(), data.begin());
+  BOOST_TEST(value[0] == -9);
+  value[0] = 11;
+  map.update(3, data);
+  BOOST_TEST(typed.at(3) == 11);
+  BOOST_TEST(map.at(3).size() == 8U);
+  BOOST_TEST(!map.insert(3, data));
+  BOOST_TEST(map.contains(3));
+  BOOST_TEST(!map.contains(8));
+  BOOST_CHECK_THROW(map.at(8), tinybpf::error);
+  std::size_t seen = 0;
+  for (auto const& [key, stored] : map) {
+    BOOST_TEST(stored.size() == 8U);
+    BOOST_TEST(key == seen++);
+  }
+  BOOST_TEST(seen == 8U);
+  map.erase(3, ec, details);
+  BOOST_TEST(ec == boost::system::errc::invalid_argument);
+  map.update(3, data.first(4), update_flag::any, ec);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+
+  auto const counters = obj.map("counters").typed<std::uint32_t>();
+  BOOST_TEST(counters.at(0).size() == obj.map("counters").lookup_size());
+  obj.map("counters").typed<std::uint64_t>(field_names::check, ec, details);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+}
+
 BOOST_AUTO_TEST_CASE(of_one_value_per_cpu_are_refused) {
   obj.map("counters").typed<std::uint32_t, std::uint64_t>(field_names::check, ec, details);
   BOOST_TEST(ec == make_error_code(errc::not_supported));

@@ -289,7 +289,12 @@ BOOST_AUTO_TEST_CASE(do_many_where_the_kind_has_no_batches) {
   std::vector<prefix> const networks{{8, 10}, {16, 0xa8c0}};
   BOOST_TEST(routes.update_batch(networks, std::vector<std::uint64_t>{1, 2}) == 2U);
   BOOST_TEST(routes.at({32, 0x0100a8c0}) == 2U);
-  BOOST_TEST(routes.delete_batch(networks) == 2U);
+  // A prefix longer than an address. What stood in front of it is done, and not tried again.
+  std::vector<prefix> const wrong{{8, 10}, {33, 1}, {16, 0xa8c0}};
+  BOOST_TEST(routes.delete_batch(wrong, ec, details) == 1U);
+  BOOST_TEST(ec.value() == EINVAL);
+  BOOST_TEST(contains(details.message, "1 of 3"));
+  BOOST_TEST(routes.delete_batch(std::span{networks}.last(1)) == 1U);
   BOOST_TEST(routes.count() == 0U);
 }
 

@@ -1,15 +1,10 @@
 // How fast each reader empties a ring that was filled before, with nobody writing meanwhile. Nothing waits here, so CPU
 // time is measured: it leaves out what other programs took of the CPU.
+#include "instructions.hpp"
 #include "readers.hpp"
 #include "rows.hpp"
 
-#include <sys/wait.h>
-
 #include <array>
-#include <cstdlib>
-#include <fstream>
-#include <iostream>
-#include <stdexcept>
 
 namespace bench {
 namespace {
@@ -176,41 +171,12 @@ void drain_once(workload& w, std::size_t reader, std::uint64_t events) {
   drain_on(w, readers.at(reader).run, events);
 }
 
-namespace {
-
-bool run_quietly(std::string const& command) {
-  auto const status = std::system((command + " >/dev/null 2>&1").c_str());
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-/// All instructions of a process that drains so many events.
-double instructions_of(std::string const& program, std::size_t reader, std::uint64_t events) {
-  auto const out = "/tmp/ring_bench_cachegrind." + std::to_string(getpid());
-  auto const command = "valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=" + out + " '" + program +
-                       "' --drain-once " + std::to_string(reader) + " --events " + std::to_string(events);
-  if (!run_quietly(command)) throw std::runtime_error{"failed: " + command};
-  std::ifstream file{out};
-  std::string const wanted = "summary: ";
-  double instructions = 0;
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with(wanted)) instructions = std::stod(line.substr(wanted.size()));
-  std::remove(out.c_str());
-  return instructions;
-}
-
-}  // namespace
-
-std::vector<row> instruction_rows(std::string const& program) {
-  if (!run_quietly("valgrind --version")) {
-    std::cerr << "valgrind is not installed: instructions are not counted\n";
-    return {};
-  }
+std::vector<row> instruction_rows() {
+  if (!counts_instructions()) return {};
   constexpr std::uint64_t few = 20'000;
   constexpr std::uint64_t many = 120'000;
   std::array<std::vector<double>, readers.size()> counts;
-  // What a process does besides draining is the same for both numbers of events.
-  for (std::size_t i = 0; i < readers.size(); ++i)
-    counts[i] = {(instructions_of(program, i, many) - instructions_of(program, i, few)) / double{many - few}};
+  for (std::size_t i = 0; i < readers.size(); ++i) counts[i] = {instructions_per_event(i, few, many)};
   std::vector<row> rows;
   for (std::size_t i = 1; i < readers.size(); ++i)
     rows.push_back(compare("Draining a filled ring, instructions (cachegrind)", readers[i].name, "per event", counts[i],

@@ -5,16 +5,14 @@
 #include "workload.hpp"
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace bench {
 
 /// Reading a ring that is full, with nobody writing.
 std::vector<row> drain_rows(workload& w, sizes const& n);
-/// The same in instructions per event, which do not depend on who else uses the machine. Runs `program`, which is this
-/// one, under cachegrind. No rows without valgrind.
-std::vector<row> instruction_rows(std::string const& program);
+/// The same in instructions per event, which do not depend on who else uses the machine. No rows without valgrind.
+std::vector<row> instruction_rows();
 /// What runs there: one reader of drain_rows, once. `reader` is an index.
 void drain_once(workload& w, std::size_t reader, std::uint64_t events);
 

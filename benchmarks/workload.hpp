@@ -1,5 +1,7 @@
-// What is measured on: the BPF object, its producers, and where threads run.
+// What is measured on: the BPF object and its producers.
 #pragma once
+
+#include "harness.hpp"
 
 #include <tinybpf/link.hpp>
 #include <tinybpf/object.hpp>
@@ -8,11 +10,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
-#include <functional>
+#include <string_view>
 #include <vector>
 
 /// 40 bytes, 48 in the ring.
@@ -43,29 +43,6 @@ struct sizes {
 
 /// As little as shows that everything runs. All of it fits the ring, so nothing may be lost however slow the machine.
 inline constexpr sizes quick{2, 50'000, 50'000, 2, 10'000, 500, 20, 20, 20'000, 20'000};
-
-/// The first two CPUs that this process may use: producers run on one, readers on the other. First to be asked for on a
-/// thread that is not pinned.
-struct cpu_pair {
-  int producer;
-  int consumer;
-};
-cpu_pair const& cpus();
-
-/// Runs `f` on a thread of its own, pinned, and waits for it. Rethrows.
-void run_on(int cpu, std::function<void()> const& f);
-
-/// Pins the calling thread.
-void pin(int cpu);
-
-inline std::uint64_t nanoseconds(clockid_t clock) {
-  timespec t{};
-  clock_gettime(clock, &t);
-  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
-}
-/// The clock that BPF programs stamp events with.
-inline std::uint64_t now_ns() { return nanoseconds(CLOCK_MONOTONIC); }
-inline std::uint64_t thread_cpu_ns() { return nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
 
 /// What every reader does with an event: a field is used, and the events are counted.
 struct tally {
@@ -117,14 +94,5 @@ class workload {
   tinybpf::ring_buffer counter_;
   tinybpf::link link_;
 };
-
-/// Fails the run: what arrived is not what was sent.
-void expect_equal(std::uint64_t actual, std::uint64_t expected, char const* what);
-
-/// Runs all variants once in each repetition, beginning with another one each time, so that none has a better place.
-inline void interleave(std::size_t repetitions, std::vector<std::function<void()>> const& variants) {
-  for (std::size_t r = 0; r < repetitions; ++r)
-    for (std::size_t i = 0; i < variants.size(); ++i) variants[(r + i) % variants.size()]();
-}
 
 }  // namespace bench

@@ -19,6 +19,28 @@ using detail::ready;
 using detail::report;
 using detail::right_size;
 
+// The forms without a diagnostics make the call first, since making one takes as long as a good part of the call. Where
+// something is in the way of the call, the form with a diagnostics says what.
+constexpr int not_called = 1;
+
+bool takes(detail::map_core const* core, std::span<std::byte const> key, std::span<std::byte const> value) noexcept {
+  return core != nullptr && core->fd.load(std::memory_order_relaxed) >= 0 &&
+         key.size() == core->key_size.load(std::memory_order_relaxed) && !value.empty() &&
+         value.size() == detail::lookup_size(*core);
+}
+
+int try_lookup(detail::map_core const* core, std::span<std::byte const> key, std::span<std::byte> value) noexcept {
+  if (!takes(core, key, value)) return not_called;
+  return bpf_map_lookup_elem(core->fd.load(std::memory_order_relaxed), key.data(), value.data());
+}
+
+int try_update(detail::map_core const* core, std::span<std::byte const> key, std::span<std::byte const> value,
+               update_flag flag) noexcept {
+  if (!takes(core, key, value)) return not_called;
+  return bpf_map_update_elem(core->fd.load(std::memory_order_relaxed), key.data(), value.data(),
+                             static_cast<__u64>(flag));
+}
+
 }  // namespace
 
 map::map(std::shared_ptr<detail::map_core> core) noexcept : core_{std::move(core)} {}
@@ -33,11 +55,7 @@ std::uint32_t map::max_entries() const noexcept {
 }
 int map::fd() const noexcept { return core_ ? core_->fd.load(std::memory_order_relaxed) : -1; }
 
-std::size_t map::lookup_size() const noexcept {
-  std::size_t const one = value_size();
-  if (!detail::is_per_cpu(type())) return one;
-  return (one + 7) / 8 * 8 * detail::possible_cpus();
-}
+std::size_t map::lookup_size() const noexcept { return core_ ? detail::lookup_size(*core_) : 0; }
 
 namespace {
 
@@ -95,12 +113,25 @@ map_info map::info(error_code& ec, diagnostics& details) const {
 }
 
 bool map::lookup(std::span<std::byte const> key, std::span<std::byte> value) const {
-  return detail::or_throw([&](auto& ec, auto& details) { return lookup(key, value, ec, details); });
+  int const err = try_lookup(core_.get(), key, value);
+  if (err == 0 || err == -ENOENT) [[likely]]
+    return err == 0;
+  return detail::or_throw([&](auto& ec, auto& details) {
+    if (err == not_called) return lookup(key, value, ec, details);
+    failed(*core_, "lookup", err, ec, details);
+    return false;
+  });
 }
 
 bool map::lookup(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec) const {
+  int const err = try_lookup(core_.get(), key, value);
+  ec.clear();
+  if (err == 0 || err == -ENOENT) [[likely]]
+    return err == 0;
   diagnostics details;
-  return lookup(key, value, ec, details);
+  if (err == not_called) return lookup(key, value, ec, details);
+  failed(*core_, "lookup", err, ec, details);
+  return false;
 }
 
 bool map::lookup(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec,
@@ -159,13 +190,24 @@ void map::refuse_value(number value, error_code& ec, diagnostics& details) const
 }
 
 void map::update(std::span<std::byte const> key, std::span<std::byte const> value, update_flag flag) const {
-  detail::or_throw([&](auto& ec, auto& details) { update(key, value, flag, ec, details); });
+  int const err = try_update(core_.get(), key, value, flag);
+  if (err == 0) [[likely]]
+    return;
+  detail::or_throw([&](auto& ec, auto& details) {
+    if (err == not_called) return update(key, value, flag, ec, details);
+    failed(*core_, "update", err, ec, details);
+  });
 }
 
 void map::update(std::span<std::byte const> key, std::span<std::byte const> value, update_flag flag,
                  error_code& ec) const {
+  int const err = try_update(core_.get(), key, value, flag);
+  ec.clear();
+  if (err == 0) [[likely]]
+    return;
   diagnostics details;
-  update(key, value, flag, ec, details);
+  if (err == not_called) return update(key, value, flag, ec, details);
+  failed(*core_, "update", err, ec, details);
 }
 
 void map::update(std::span<std::byte const> key, std::span<std::byte const> value, update_flag flag, error_code& ec,

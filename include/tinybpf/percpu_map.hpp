@@ -271,12 +271,15 @@ class percpu_map {
   /// The values of `key`, or nothing if the key is not there. Errors: `errc::closed`, `errc::not_loaded`, or the
   /// kernel's.
   [[nodiscard]] std::optional<percpu_values<V>> lookup(K const& key) const {
-    return detail::or_throw([&](error_code& ec, diagnostics& details) { return lookup(key, ec, details); });
+    std::optional<percpu_values<V>> values{std::in_place};
+    if (!lookup(key, *values)) values.reset();
+    return values;
   }
   /// @overload
   std::optional<percpu_values<V>> lookup(K const& key, error_code& ec) const {
-    diagnostics details;
-    return lookup(key, ec, details);
+    std::optional<percpu_values<V>> values{std::in_place};
+    if (!lookup(key, *values, ec)) values.reset();
+    return values;
   }
   /// @overload
   std::optional<percpu_values<V>> lookup(K const& key, error_code& ec, diagnostics& details) const {
@@ -286,20 +289,12 @@ class percpu_map {
   }
   /// @overload Into values that exist, whose memory is used again: it allocates nothing the second time. False if the
   /// key is not there: then the values are not worth anything.
-  bool lookup(K const& key, percpu_values<V>& values) const {
-    return detail::or_throw([&](error_code& ec, diagnostics& details) { return lookup(key, values, ec, details); });
-  }
+  bool lookup(K const& key, percpu_values<V>& values) const { return read(key, values); }
   /// @overload
-  bool lookup(K const& key, percpu_values<V>& values, error_code& ec) const {
-    diagnostics details;
-    return lookup(key, values, ec, details);
-  }
+  bool lookup(K const& key, percpu_values<V>& values, error_code& ec) const { return read(key, values, ec); }
   /// @overload
   bool lookup(K const& key, percpu_values<V>& values, error_code& ec, diagnostics& details) const {
-    auto const size = map_.lookup_size();
-    bool const found = map_.lookup(detail::bytes_of(key), values.room(size), ec, details);
-    values.pack(size / detail::percpu_stride(sizeof(V)));
-    return found;
+    return read(key, values, ec, details);
   }
 
   /// True if the key is there. Errors: those of `lookup`.
@@ -416,6 +411,14 @@ class percpu_map {
       return percpu_page<K, V>::get(pages, i);
     }
   };
+
+  template <class... Report>
+  bool read(K const& key, percpu_values<V>& values, Report&... report) const {
+    auto const size = map_.lookup_size();
+    bool const found = map_.lookup(detail::bytes_of(key), values.room(size), report...);
+    values.pack(size / detail::percpu_stride(sizeof(V)));
+    return found;
+  }
 
   void open(map& m, field_names names, error_code& ec, diagnostics& details) {
     auto const key = shape_of<K>();

@@ -51,12 +51,15 @@ class typed_map {
   /// The value of `key`, or nothing if the key is not there. Errors: `errc::closed`, `errc::not_loaded`, or the
   /// kernel's.
   [[nodiscard]] std::optional<V> lookup(K const& key) const {
-    return detail::or_throw([&](error_code& ec, diagnostics& details) { return lookup(key, ec, details); });
+    std::optional<V> value{std::in_place};
+    if (!map_.lookup(detail::bytes_of(key), detail::writable_bytes_of(*value))) value.reset();
+    return value;
   }
   /// @overload
   std::optional<V> lookup(K const& key, error_code& ec) const {
-    diagnostics details;
-    return lookup(key, ec, details);
+    std::optional<V> value{std::in_place};
+    if (!map_.lookup(detail::bytes_of(key), detail::writable_bytes_of(*value), ec)) value.reset();
+    return value;
   }
   /// @overload
   std::optional<V> lookup(K const& key, error_code& ec, diagnostics& details) const {

@@ -70,6 +70,12 @@ std::size_t possible_cpus() noexcept {
   return cpus > 0 ? static_cast<std::size_t>(cpus) : 0;
 }
 
+std::size_t lookup_size(map_core const& core) noexcept {
+  std::size_t const one = core.value_size.load(std::memory_order_relaxed);
+  if (!is_per_cpu(core.type.load(std::memory_order_relaxed))) return one;
+  return (one + 7) / 8 * 8 * possible_cpus();
+}
+
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details) {
   begin(ec, details);
   if (core == nullptr) {

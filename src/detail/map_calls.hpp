@@ -16,6 +16,9 @@ namespace tinybpf::detail {
 /// True for the types of which each CPU has values of its own.
 bool is_per_cpu(map_type type) noexcept;
 
+/// `map::lookup_size()`.
+std::size_t lookup_size(map_core const& core) noexcept;
+
 /// What must hold before a system call on a map; says what does not.
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details);
 

@@ -7,8 +7,11 @@
 
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
+#include <ranges>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -257,6 +260,49 @@ BOOST_FIXTURE_TEST_CASE(refuse_keys_and_values_of_another_size, loaded) {
   flows.update(bytes_of(flow(1)), {}, update_flag::any, ec, details);
   refused("value", 8, 0);
   BOOST_TEST(!flows.lookup(bytes_of(flow(1))).has_value());
+}
+
+BOOST_FIXTURE_TEST_CASE(are_containers_of_bytes, loaded) {
+  static_assert(std::ranges::input_range<map const&>);
+  for (std::uint16_t port = 1; port <= 3; ++port)
+    BOOST_TEST(flows.insert(bytes_of(flow(port)), bytes_of(std::uint64_t{port})));
+  BOOST_TEST(!flows.insert(bytes_of(flow(1)), bytes_of(std::uint64_t{9})));
+  BOOST_TEST(!flows.insert(bytes_of(flow(1)), bytes_of(std::uint64_t{9}), ec));
+  BOOST_TEST(!ec);
+  flows.insert(bytes_of(flow(1)), bytes_of(std::uint32_t{9}), ec, details);
+  BOOST_TEST(ec == errc::size_mismatch);
+  flows.insert_or_assign(bytes_of(flow(2)), bytes_of(std::uint64_t{20}));
+  BOOST_TEST(flows.contains(bytes_of(flow(2))));
+  BOOST_TEST(!flows.contains(bytes_of(flow(4))));
+  BOOST_TEST(std::ranges::equal(flows.at(bytes_of(flow(2))), bytes_of(std::uint64_t{20})));
+  BOOST_TEST(flows.at(bytes_of(flow(4)), ec, details).empty());
+  BOOST_TEST(ec == boost::system::errc::no_such_file_or_directory);
+  BOOST_TEST(contains(details.message, "'flows'"));
+  BOOST_CHECK_THROW(static_cast<void>(flows.at(bytes_of(flow(4)))), tinybpf::error);
+  BOOST_TEST(flows.count() == 3U);
+
+  std::uint64_t sum = 0;
+  for (auto const& [key, value] : flows) {
+    BOOST_TEST_REQUIRE(key.size() == sizeof(flow_key));
+    BOOST_TEST_REQUIRE(value.size() == 8U);
+    std::uint64_t n = 0;
+    std::memcpy(&n, value.data(), sizeof n);
+    sum += n;
+  }
+  BOOST_TEST(sum == 24U);
+  std::uint64_t taken = 0;
+  BOOST_TEST(flows.lookup_and_delete(bytes_of(flow(2)), writable_bytes_of(taken)));
+  BOOST_TEST(taken == 20U);
+  BOOST_TEST(!flows.lookup_and_delete(bytes_of(flow(2)), writable_bytes_of(taken)));
+  BOOST_TEST(flows.clear() == 2U);
+  BOOST_TEST(flows.count(ec) == 0U);
+
+  // A value for each CPU is one value here.
+  for (auto const& [key, value] : slots_by_cpu) BOOST_TEST_REQUIRE(value.size() == slots_by_cpu.lookup_size());
+  std::size_t seen = 0;
+  for (auto const& entry : map{}.entries(ec)) seen += entry.first.size();
+  BOOST_TEST(ec == errc::closed);
+  BOOST_TEST(seen == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(that_are_not_loaded_have_nothing) {

@@ -1,6 +1,7 @@
 // One map of a BPF object.
 #pragma once
 
+#include <tinybpf/detail/map_walk.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/layout.hpp>
 #include <tinybpf/number.hpp>
@@ -10,12 +11,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace tinybpf {
@@ -367,6 +370,16 @@ class map {
     update(key, value, update_flag::any, ec, details);
   }
 
+  /// All entries, as an input range of pairs of bytes, keys and `lookup_size()` bytes of value, which are valid until
+  /// the next step. `typed_map::entries()` says what is in it while the map changes. Errors: those of `count`.
+  [[nodiscard]] auto entries() const { return detail::map_walk<entry_of>{*this}; }
+  /// @overload Ends the range at an error.
+  [[nodiscard]] auto entries(error_code& ec) const { return detail::map_walk<entry_of>{*this, &ec}; }
+  /// @overload The map itself as that range.
+  [[nodiscard]] auto begin() const { return detail::map_iterator<entry_of>{*this}; }
+  /// @overload
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
   /// The number of entries, counted by walking them all. Errors: `errc::closed`, `errc::not_loaded`, or the kernel's
   /// for kinds that cannot be walked.
   [[nodiscard]] std::size_t count() const;
@@ -385,6 +398,12 @@ class map {
 
  private:
   friend struct detail::handle_access;
+  struct entry_of {
+    using reference = std::pair<bytes, bytes>;
+    static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
+      return {pages.key(i), pages.value(i)};
+    }
+  };
   std::optional<number> lookup_number(number key, error_code& ec, diagnostics& details) const;
   bool single_valued(char const* operation, error_code& ec, diagnostics& details) const;
   void refuse_value(number value, error_code& ec, diagnostics& details) const;

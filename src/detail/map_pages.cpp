@@ -35,9 +35,12 @@ bool has_draining_batches(map_type type) noexcept {
 
 }  // namespace
 
+map_pages::map_pages(map const& m, std::size_t entries, mode how)
+    : core_{handle_access::core(m)}, most_{entries != 0 ? entries : 1}, mode_{how} {}
+
 map_pages::step_result map_pages::step(error_code& ec, diagnostics& details) {
   count_ = 0;
-  if (!ready(handle_access::core(map_).get(), mode_ == mode::read ? "walk" : "drain", ec, details)) {
+  if (!ready(core_.get(), mode_ == mode::read ? "walk" : "drain", ec, details)) {
     walk_ = walk::ended;
     return step_result::ended;
   }
@@ -49,7 +52,7 @@ map_pages::step_result map_pages::step(error_code& ec, diagnostics& details) {
   }
   switch (walk_) {
     case walk::not_begun:
-      begin(ec, details);
+      begin(handle_access::make_map(core_), ec, details);
       break;
     case walk::by_batch:
       read_batch(ec, details);
@@ -58,7 +61,7 @@ map_pages::step_result map_pages::step(error_code& ec, diagnostics& details) {
       collect_keys(ec, details);
       break;
     case walk::by_key:
-      read_by_key(ec, details);
+      read_by_key(handle_access::make_map(core_), ec, details);
       break;
     case walk::ended:
       break;
@@ -71,16 +74,16 @@ map_pages::step_result map_pages::step(error_code& ec, diagnostics& details) {
   return walk_ == walk::ended ? step_result::ended : step_result::more;
 }
 
-void map_pages::begin(error_code& ec, diagnostics& details) {
-  key_size_ = map_.key_size();
-  value_size_ = map_.lookup_size();
-  most_ = std::min<std::size_t>(most_, std::max<std::uint32_t>(map_.max_entries(), 1));
+void map_pages::begin(map const& m, error_code& ec, diagnostics& details) {
+  key_size_ = m.key_size();
+  value_size_ = m.lookup_size();
+  most_ = std::min<std::size_t>(most_, std::max<std::uint32_t>(m.max_entries(), 1));
   position_.resize(std::max(key_size_, sizeof(std::uint32_t)));
   following_.resize(position_.size());
-  auto const type = map_.type();
+  auto const type = m.type();
   bool const by_batch = mode_ == mode::read ? has_batches(type) : has_draining_batches(type);
   if (mode_ == mode::drain && !by_batch && has_batches(type)) {
-    details.map = map_.name();
+    details.map = m.name();
     return report(ec, details, errc::not_supported,
                   "drain of map '" + details.map + "': the entries of an array cannot be removed");
   }
@@ -88,12 +91,12 @@ void map_pages::begin(error_code& ec, diagnostics& details) {
 }
 
 void map_pages::read_batch(error_code& ec, diagnostics& details) {
-  auto const& core = *handle_access::core(map_);
+  auto const& core = *core_;
   auto const batch = mode_ == mode::read ? bpf_map_lookup_batch : bpf_map_lookup_and_delete_batch;
   keys_.resize(most_ * key_size_);
   values_.resize(most_ * value_size_);
   auto found = static_cast<__u32>(most_);
-  int const err = batch(map_.fd(), continued_ ? position_.data() : nullptr, following_.data(), keys_.data(),
+  int const err = batch(core.fd, continued_ ? position_.data() : nullptr, following_.data(), keys_.data(),
                         values_.data(), &found, nullptr);
   if (err == -ENOSPC) {  // a bucket has more
     most_ *= 2;
@@ -113,10 +116,10 @@ void map_pages::read_batch(error_code& ec, diagnostics& details) {
 }
 
 void map_pages::collect_keys(error_code& ec, diagnostics& details) {
-  auto const& core = *handle_access::core(map_);
+  auto const& core = *core_;
   // The kernel begins anew when the key to go on behind was erased meanwhile: what was seen is then passed over.
   for (std::size_t i = 0; i < most_; ++i) {
-    int const err = bpf_map_get_next_key(map_.fd(), continued_ ? position_.data() : nullptr, following_.data());
+    int const err = bpf_map_get_next_key(core.fd, continued_ ? position_.data() : nullptr, following_.data());
     if (err == -ENOENT) {
       walk_ = walk::by_key;
       seen_.clear();
@@ -134,13 +137,13 @@ void map_pages::collect_keys(error_code& ec, diagnostics& details) {
   }
 }
 
-void map_pages::read_by_key(error_code& ec, diagnostics& details) {
+void map_pages::read_by_key(map const& m, error_code& ec, diagnostics& details) {
   keys_.clear();
   values_.resize(most_ * value_size_);
   for (std::size_t i = 0; i < most_ && read_ < all_keys_.size(); ++i) {
     auto const key = std::span{all_keys_}.subspan(read_, key_size_);
     auto const value = std::span{values_}.subspan(count_ * value_size_, value_size_);
-    bool const found = take(key, value, ec, details);
+    bool const found = take(m, key, value, ec, details);
     if (ec && count_ != 0 && mode_ == mode::drain) {  // what is drained is to be seen
       late_error_ = std::exchange(ec, {});
       late_details_ = std::move(details);
@@ -155,14 +158,14 @@ void map_pages::read_by_key(error_code& ec, diagnostics& details) {
   if (read_ == all_keys_.size()) walk_ = walk::ended;
 }
 
-bool map_pages::take(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec, diagnostics& details) {
-  if (mode_ == mode::read) return map_.lookup(key, value, ec, details);
+bool map_pages::take(map const& m, bytes key, std::span<std::byte> value, error_code& ec, diagnostics& details) {
+  if (mode_ == mode::read) return m.lookup(key, value, ec, details);
   if (takes_at_once_) {
-    bool const found = map_.lookup_and_delete(key, value, ec, details);
+    bool const found = m.lookup_and_delete(key, value, ec, details);
     if (!is_unsupported(ec)) return found;
     takes_at_once_ = false;
   }
-  return map_.lookup(key, value, ec, details) && map_.erase(key, ec, details);
+  return m.lookup(key, value, ec, details) && m.erase(key, ec, details);
 }
 
 namespace {

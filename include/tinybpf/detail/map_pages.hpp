@@ -2,21 +2,23 @@
 #pragma once
 
 #include <tinybpf/error.hpp>
-#include <tinybpf/map.hpp>
 #include <tinybpf/types.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <span>
-#include <utility>
 #include <vector>
 
 namespace tinybpf {
 
+class map;
+
 namespace detail {
 struct batch_access;
-}
+struct map_core;
+}  // namespace detail
 
 /// Where a walk by `lookup_batch` stands. Default-constructed: at the beginning.
 class batch_position {
@@ -43,8 +45,7 @@ class map_pages {
   enum class step_result : std::uint8_t { page, more, ended };
 
   map_pages() = default;
-  explicit map_pages(map m, std::size_t entries = 4096, mode how = mode::read)
-      : map_{std::move(m)}, most_{entries != 0 ? entries : 1}, mode_{how} {}
+  explicit map_pages(map const& m, std::size_t entries = 4096, mode how = mode::read);
 
   /// Reads the next page. False at the end, and after an error, which ends the walk.
   bool next(error_code& ec, diagnostics& details) {
@@ -58,13 +59,9 @@ class map_pages {
 
   /// The entries of this page.
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
-  [[nodiscard]] std::span<std::byte const> key(std::size_t i) const noexcept {
-    return {keys_.data() + i * key_size_, key_size_};
-  }
+  [[nodiscard]] bytes key(std::size_t i) const noexcept { return {keys_.data() + i * key_size_, key_size_}; }
   /// `map::lookup_size()` bytes.
-  [[nodiscard]] std::span<std::byte const> value(std::size_t i) const noexcept {
-    return {values_.data() + i * value_size_, value_size_};
-  }
+  [[nodiscard]] bytes value(std::size_t i) const noexcept { return {values_.data() + i * value_size_, value_size_}; }
   [[nodiscard]] std::span<std::byte> value(std::size_t i) noexcept {
     return {values_.data() + i * value_size_, value_size_};
   }
@@ -72,13 +69,13 @@ class map_pages {
  private:
   enum class walk : std::uint8_t { not_begun, by_batch, collecting, by_key, ended };
 
-  void begin(error_code& ec, diagnostics& details);
+  void begin(map const& m, error_code& ec, diagnostics& details);
   void read_batch(error_code& ec, diagnostics& details);
   void collect_keys(error_code& ec, diagnostics& details);
-  void read_by_key(error_code& ec, diagnostics& details);
-  bool take(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec, diagnostics& details);
+  void read_by_key(map const& m, error_code& ec, diagnostics& details);
+  bool take(map const& m, bytes key, std::span<std::byte> value, error_code& ec, diagnostics& details);
 
-  map map_;
+  std::shared_ptr<map_core> core_;
   std::size_t most_ = 1;
   mode mode_ = mode::read;
   walk walk_ = walk::not_begun;
@@ -101,10 +98,9 @@ class map_pages {
 
 /// Each key with its value, or each key. They give how many the kernel has done: all, or those in front of the one that
 /// the error is about.
-std::size_t update_each(map const& m, std::span<std::byte const> keys, std::span<std::byte const> values,
-                        std::size_t count, update_flag flag, error_code& ec, diagnostics& details);
-std::size_t erase_each(map const& m, std::span<std::byte const> keys, std::size_t count, error_code& ec,
-                       diagnostics& details);
+std::size_t update_each(map const& m, bytes keys, bytes values, std::size_t count, update_flag flag, error_code& ec,
+                        diagnostics& details);
+std::size_t erase_each(map const& m, bytes keys, std::size_t count, error_code& ec, diagnostics& details);
 
 /// One batch into the caller's memory.
 std::size_t read_batch(map const& m, batch_position& at, std::span<std::byte> keys, std::span<std::byte> values,

@@ -3,7 +3,6 @@
 
 #include <tinybpf/detail/map_pages.hpp>
 #include <tinybpf/error.hpp>
-#include <tinybpf/map.hpp>
 
 #include <cstddef>
 #include <iterator>

@@ -94,8 +94,8 @@ map_type set_events_type(map const& m, map_type type, error_code& ec, diagnostic
   }
   details.map = core->name;
   auto const what = "the type of map '" + core->name + "'";
-  if (!core->owner->usable(false, what, ec, details)) return map_type::unspec;
-  if (core->owner->phase() != detail::object_phase::open) {
+  if (!core->usable(false, what, ec, details)) return map_type::unspec;
+  if (core->phase() != detail::object_phase::open) {
     detail::report(ec, details, errc::already_loaded, what + " cannot change: the object is loaded");
     return map_type::unspec;
   }

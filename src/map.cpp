@@ -2,6 +2,7 @@
 
 #include "detail/map_calls.hpp"
 
+#include <tinybpf/detail/map_pages.hpp>
 #include <tinybpf/dynamic_map.hpp>
 
 #include <bpf/bpf.h>
@@ -16,24 +17,13 @@ namespace {
 using detail::failed;
 using detail::ready;
 using detail::report;
-
-bool sized(detail::map_core const& core, char const* operation, char const* part, std::size_t expected,
-           std::size_t actual, error_code& ec, diagnostics& details) {
-  if (expected == actual) return true;
-  details.map = core.name;
-  details.expected_size = expected;
-  details.actual_size = actual;
-  report(ec, details, errc::size_mismatch,
-         std::string{operation} + " of map '" + core.name + "': its " + part + " has " + std::to_string(expected) +
-             " bytes, not " + std::to_string(actual));
-  return false;
-}
+using detail::right_size;
 
 }  // namespace
 
 map::map(std::shared_ptr<detail::map_core> core) noexcept : core_{std::move(core)} {}
 
-bool map::is_open() const noexcept { return core_ && core_->owner->phase() != detail::object_phase::closed; }
+bool map::is_open() const noexcept { return core_ && core_->phase() != detail::object_phase::closed; }
 std::string_view map::name() const noexcept { return core_ ? std::string_view{core_->name} : std::string_view{}; }
 map_type map::type() const noexcept { return core_ ? core_->type.load(std::memory_order_relaxed) : map_type::unspec; }
 std::uint32_t map::key_size() const noexcept { return core_ ? core_->key_size.load(std::memory_order_relaxed) : 0; }
@@ -53,8 +43,8 @@ namespace {
 
 // libbpf knows the types of what the kernel takes BTF for. Of queues, rings and others the declaration still has them.
 btf_type declared(detail::map_core const* core, std::uint32_t id, std::string_view part) {
-  if (core == nullptr || core->owner->phase() == detail::object_phase::closed) return {};
-  auto const& tables = core->owner->types()->tables();
+  if (core == nullptr || core->phase() == detail::object_phase::closed) return {};
+  auto const& tables = core->types()->tables();
   if (!tables) return {};
   if (id != 0) return detail::btf_access::make(tables, id);
   auto const types = detail::btf_access::make(tables);
@@ -116,8 +106,8 @@ bool map::lookup(std::span<std::byte const> key, std::span<std::byte> value, err
 bool map::lookup(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec,
                  diagnostics& details) const {
   if (!ready(core_.get(), "lookup", ec, details)) return false;
-  if (!sized(*core_, "lookup", "key", key_size(), key.size(), ec, details)) return false;
-  if (!sized(*core_, "lookup", "value", lookup_size(), value.size(), ec, details)) return false;
+  if (!right_size(*core_, "lookup", "key", key_size(), key.size(), ec, details)) return false;
+  if (!right_size(*core_, "lookup", "value", lookup_size(), value.size(), ec, details)) return false;
   int const err = bpf_map_lookup_elem(fd(), key.data(), value.data());
   if (err != 0 && err != -ENOENT) failed(*core_, "lookup", err, ec, details);
   return err == 0;
@@ -137,22 +127,6 @@ std::optional<std::vector<std::byte>> map::lookup(std::span<std::byte const> key
   std::vector<std::byte> value(lookup_size());
   if (!lookup(key, value, ec, details)) return std::nullopt;
   return value;
-}
-
-void map::check_types(type_shape const& key, type_shape const& value, field_names names, error_code& ec,
-                      diagnostics& details) const {
-  detail::begin(ec, details);
-  if (!is_open()) return report(ec, details, errc::closed, "typed view of a closed map");
-  if (!single_valued("a typed view", ec, details)) return;
-  auto const check = [&](char const* part, std::size_t size, btf_type const& type, type_shape const& shape) {
-    if (!sized(*core_, "a typed view", part, size, shape.size, ec, details)) return false;
-    if (type) core_->owner->types()->check_as(shape, type, names, ec, details);
-    if (!ec) return true;
-    details.map = core_->name;
-    details.message = std::string{"a typed view of map '"} + core_->name + "': its " + part + ": " + details.message;
-    return false;
-  };
-  if (check("key", key_size(), btf_key(), key)) check("value", value_size(), btf_value(), value);
 }
 
 std::optional<number> map::lookup_number(number key, error_code& ec, diagnostics& details) const {
@@ -197,8 +171,8 @@ void map::update(std::span<std::byte const> key, std::span<std::byte const> valu
 void map::update(std::span<std::byte const> key, std::span<std::byte const> value, update_flag flag, error_code& ec,
                  diagnostics& details) const {
   if (!ready(core_.get(), "update", ec, details)) return;
-  if (!sized(*core_, "update", "key", key_size(), key.size(), ec, details)) return;
-  if (!sized(*core_, "update", "value", lookup_size(), value.size(), ec, details)) return;
+  if (!right_size(*core_, "update", "key", key_size(), key.size(), ec, details)) return;
+  if (!right_size(*core_, "update", "value", lookup_size(), value.size(), ec, details)) return;
   int const err = bpf_map_update_elem(fd(), key.data(), value.data(), static_cast<__u64>(flag));
   if (err != 0) failed(*core_, "update", err, ec, details);
 }
@@ -235,6 +209,77 @@ bool map::erase(number key, error_code& ec, diagnostics& details) const {
   return !ec && erase(stored, ec, details);
 }
 
+bool map::lookup_and_delete(std::span<std::byte const> key, std::span<std::byte> value) const {
+  return detail::or_throw([&](auto& ec, auto& details) { return lookup_and_delete(key, value, ec, details); });
+}
+
+bool map::lookup_and_delete(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec) const {
+  diagnostics details;
+  return lookup_and_delete(key, value, ec, details);
+}
+
+bool map::lookup_and_delete(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec,
+                            diagnostics& details) const {
+  if (!ready(core_.get(), "lookup and delete", ec, details)) return false;
+  if (!right_size(*core_, "lookup and delete", "key", key_size(), key.size(), ec, details)) return false;
+  if (!right_size(*core_, "lookup and delete", "value", lookup_size(), value.size(), ec, details)) return false;
+  int const err = bpf_map_lookup_and_delete_elem(fd(), key.data(), value.data());
+  if (err != 0 && err != -ENOENT) failed(*core_, "lookup and delete", err, ec, details);
+  return err == 0;
+}
+
+std::vector<std::byte> map::at(std::span<std::byte const> key) const {
+  return detail::or_throw([&](auto& ec, auto& details) { return at(key, ec, details); });
+}
+
+std::vector<std::byte> map::at(std::span<std::byte const> key, error_code& ec) const {
+  diagnostics details;
+  return at(key, ec, details);
+}
+
+std::vector<std::byte> map::at(std::span<std::byte const> key, error_code& ec, diagnostics& details) const {
+  auto found = lookup(key, ec, details);
+  if (!found && !ec) detail::refuse_absent(*this, ec, details);
+  return std::move(found).value_or(std::vector<std::byte>{});
+}
+
+bool map::insert(std::span<std::byte const> key, std::span<std::byte const> value) const {
+  return detail::or_throw([&](auto& ec, auto& details) { return insert(key, value, ec, details); });
+}
+
+bool map::insert(std::span<std::byte const> key, std::span<std::byte const> value, error_code& ec) const {
+  diagnostics details;
+  return insert(key, value, ec, details);
+}
+
+bool map::insert(std::span<std::byte const> key, std::span<std::byte const> value, error_code& ec,
+                 diagnostics& details) const {
+  update(key, value, update_flag::no_exist, ec, details);
+  return detail::unless_present(ec, details);
+}
+
+std::size_t map::count() const {
+  return detail::or_throw([&](auto& ec, auto& details) { return count(ec, details); });
+}
+
+std::size_t map::count(error_code& ec) const {
+  diagnostics details;
+  return count(ec, details);
+}
+
+std::size_t map::count(error_code& ec, diagnostics& details) const { return detail::count_entries(*this, ec, details); }
+
+std::size_t map::clear() const {
+  return detail::or_throw([&](auto& ec, auto& details) { return clear(ec, details); });
+}
+
+std::size_t map::clear(error_code& ec) const {
+  diagnostics details;
+  return clear(ec, details);
+}
+
+std::size_t map::clear(error_code& ec, diagnostics& details) const { return detail::erase_entries(*this, ec, details); }
+
 bool map::erase(std::span<std::byte const> key) const {
   return detail::or_throw([&](auto& ec, auto& details) { return erase(key, ec, details); });
 }
@@ -246,7 +291,7 @@ bool map::erase(std::span<std::byte const> key, error_code& ec) const {
 
 bool map::erase(std::span<std::byte const> key, error_code& ec, diagnostics& details) const {
   if (!ready(core_.get(), "erase", ec, details)) return false;
-  if (!sized(*core_, "erase", "key", key_size(), key.size(), ec, details)) return false;
+  if (!right_size(*core_, "erase", "key", key_size(), key.size(), ec, details)) return false;
   int const err = bpf_map_delete_elem(fd(), key.data());
   if (err != 0 && err != -ENOENT) failed(*core_, "erase", err, ec, details);
   return err == 0;

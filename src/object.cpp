@@ -115,6 +115,7 @@ object object::open(std::filesystem::path const& file, open_options const& optio
   bpf_object_open_opts raw_options{};
   raw_options.sz = sizeof raw_options;
   if (!options.btf_custom_path.empty()) raw_options.btf_custom_path = options.btf_custom_path.c_str();
+  if (!options.pin_root_path.empty()) raw_options.pin_root_path = options.pin_root_path.c_str();
   detail::log_capture log;
   auto* const raw = bpf_object__open_file(file.c_str(), &raw_options);
   int const err = errno;  // at once: everything below may change it

@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -44,7 +45,19 @@ struct map_info {
   std::uint32_t btf_id = 0;       ///< 0 if created without BTF.
 };
 
-/// A handle of a map; copies mean the same map and share its object's state, which lives as long as one of them.
+class map;
+
+/// What else `map::create` may be told.
+struct map_create_options {
+  std::uint32_t map_flags = 0;     ///< BPF_F_...
+  int numa_node = -1;              ///< Where its memory is to be; -1: anywhere.
+  map const* inner_map = nullptr;  ///< Of a map of maps: what those in it have to be like.
+  std::uint64_t map_extra = 0;     ///< Such as a bloom filter's number of hash functions.
+};
+
+/// A handle of a map; copies mean the same map and share its object's state, which lives as long as one of them. A map
+/// that was created, or opened by its pin, number or descriptor, or cloned, is on its own: it belongs to no object, and
+/// its descriptor lives as long as its handles.
 ///
 /// Closed when default-constructed, moved from, or after `object::close()`: then `type()` is unspec, sizes are 0,
 /// `fd()` is -1 and every fallible call reports `errc::closed`.
@@ -55,6 +68,49 @@ class map {
  public:
   /// A closed handle.
   map() noexcept = default;
+
+  /// Makes a map on its own, such as one to be put into a map of maps. Sizes in bytes. Errors: the kernel's EINVAL,
+  /// EPERM, E2BIG, ENOMEM and others.
+  [[nodiscard]] static map create(map_type type, std::string_view name, std::uint32_t key_size,
+                                  std::uint32_t value_size, std::uint32_t max_entries,
+                                  map_create_options const& options = {});
+  /// @overload
+  static map create(map_type type, std::string_view name, std::uint32_t key_size, std::uint32_t value_size,
+                    std::uint32_t max_entries, map_create_options const& options, error_code& ec);
+  /// @overload
+  static map create(map_type type, std::string_view name, std::uint32_t key_size, std::uint32_t value_size,
+                    std::uint32_t max_entries, map_create_options const& options, error_code& ec, diagnostics& details);
+
+  /// The map, of any type, that is pinned at a path; it has the types that the kernel knows of it. Errors: the system's
+  /// ENOENT, EACCES, EPERM and others; `errc::wrong_map_type` if a program or link is pinned there.
+  [[nodiscard]] static map open_pinned(std::filesystem::path const& path);
+  /// @overload
+  static map open_pinned(std::filesystem::path const& path, error_code& ec);
+  /// @overload
+  static map open_pinned(std::filesystem::path const& path, error_code& ec, diagnostics& details);
+
+  /// The map that the kernel has that number for, `map_info::id`. Errors: ENOENT; EPERM without CAP_SYS_ADMIN.
+  [[nodiscard]] static map open_by_id(std::uint32_t id);
+  /// @overload
+  static map open_by_id(std::uint32_t id, error_code& ec);
+  /// @overload
+  static map open_by_id(std::uint32_t id, error_code& ec, diagnostics& details);
+
+  /// The map of a descriptor, which is duplicated: that of another library, or of another process. Errors: EBADF;
+  /// `errc::wrong_map_type` if it is none of a map.
+  [[nodiscard]] static map open_fd(int fd);
+  /// @overload
+  static map open_fd(int fd, error_code& ec);
+  /// @overload
+  static map open_fd(int fd, error_code& ec, diagnostics& details);
+
+  /// The same map on its own: closing or destroying the object does not close it. Errors: `errc::closed`,
+  /// `errc::not_loaded`, EMFILE.
+  [[nodiscard]] map clone() const;
+  /// @overload
+  map clone(error_code& ec) const;
+  /// @overload
+  map clone(error_code& ec, diagnostics& details) const;
 
   /// True until the object is closed.
   [[nodiscard]] bool is_open() const noexcept;
@@ -97,6 +153,86 @@ class map {
 
   /// Reads the map by what BTF says of its keys and values; see dynamic_map.hpp.
   [[nodiscard]] dynamic_map dynamic() const;
+
+  /// Settings of a map that is not loaded yet, under libbpf's names. Errors of all: `errc::closed`,
+  /// `errc::already_loaded`, `errc::operation_in_progress` (the object is being loaded), or libbpf's EINVAL.
+  ///
+  /// How many entries it is to hold; of ring buffers bytes.
+  void set_max_entries(std::uint32_t entries) const;
+  /// @overload
+  void set_max_entries(std::uint32_t entries, error_code& ec) const;
+  /// @overload
+  void set_max_entries(std::uint32_t entries, error_code& ec, diagnostics& details) const;
+  /// What type of map it is to be, such as an LRU hash instead of a hash. Errors: as above.
+  void set_type(map_type type) const;
+  /// @overload
+  void set_type(map_type type, error_code& ec) const;
+  /// @overload
+  void set_type(map_type type, error_code& ec, diagnostics& details) const;
+  /// BPF_F_... Errors: as above.
+  void set_map_flags(std::uint32_t flags) const;
+  /// @overload
+  void set_map_flags(std::uint32_t flags, error_code& ec) const;
+  /// @overload
+  void set_map_flags(std::uint32_t flags, error_code& ec, diagnostics& details) const;
+  /// Where its memory is to be. Errors: as above; loading fails with EINVAL for a node that there is not.
+  void set_numa_node(std::uint32_t node) const;
+  /// @overload
+  void set_numa_node(std::uint32_t node, error_code& ec) const;
+  /// @overload
+  void set_numa_node(std::uint32_t node, error_code& ec, diagnostics& details) const;
+  /// What the maps in a map of maps have to be like: a map that exists. Errors: as above, and those of `inner`.
+  void set_inner_map(map const& inner) const;
+  /// @overload
+  void set_inner_map(map const& inner, error_code& ec) const;
+  /// @overload
+  void set_inner_map(map const& inner, error_code& ec, diagnostics& details) const;
+  /// The whole contents of a section of global variables; `object::global` sets one of them. Errors: as above;
+  /// `errc::not_supported` for other maps, `errc::size_mismatch`.
+  void set_initial_value(std::span<std::byte const> value) const;
+  /// @overload
+  void set_initial_value(std::span<std::byte const> value, error_code& ec) const;
+  /// @overload
+  void set_initial_value(std::span<std::byte const> value, error_code& ec, diagnostics& details) const;
+  /// Takes a map that exists instead of making one, with its size and type; the descriptor is duplicated. Errors: as
+  /// above, those of `existing`, EBADF. A map that does not suit the programs is refused when they are loaded.
+  void reuse(map const& existing) const;
+  /// @overload
+  void reuse(map const& existing, error_code& ec) const;
+  /// @overload
+  void reuse(map const& existing, error_code& ec, diagnostics& details) const;
+  /// @overload
+  void reuse_fd(int fd) const;
+  /// @overload
+  void reuse_fd(int fd, error_code& ec) const;
+  /// @overload
+  void reuse_fd(int fd, error_code& ec, diagnostics& details) const;
+
+  /// Pins the map at a path of a BPF file system: it lives there until it is unpinned, also without this process.
+  /// Errors: `errc::closed`, `errc::not_loaded`, EPERM (no BPF file system), EEXIST, ENOENT (no such folder), EINVAL (a
+  /// name with a dot) and others.
+  void pin(std::filesystem::path const& path) const;
+  /// @overload
+  void pin(std::filesystem::path const& path, error_code& ec) const;
+  /// @overload
+  void pin(std::filesystem::path const& path, error_code& ec, diagnostics& details) const;
+  /// Removes the pin that `pin` or the object's loading made, or that the map was opened by. Errors: `errc::closed`,
+  /// `errc::not_found` (it has no pin), or the system's; EBUSY if what is there is not this map any more.
+  void unpin() const;
+  /// @overload
+  void unpin(error_code& ec) const;
+  /// @overload
+  void unpin(error_code& ec, diagnostics& details) const;
+  /// Where `unpin` would remove it; empty if nowhere. Thread-safe.
+  [[nodiscard]] std::filesystem::path pin_path() const;
+
+  /// From now on user space can only read the map; programs may still write. For good. Errors: `errc::closed`,
+  /// `errc::not_loaded`; EBUSY if it is mapped for writing, or frozen; others of the kernel.
+  void freeze() const;
+  /// @overload
+  void freeze(error_code& ec) const;
+  /// @overload
+  void freeze(error_code& ec, diagnostics& details) const;
 
   /// What the kernel says about the map. Errors: `errc::closed`, `errc::not_loaded`, or the kernel's.
   [[nodiscard]] map_info info() const;
@@ -185,10 +321,69 @@ class map {
   /// @overload
   bool erase(number key, error_code& ec, diagnostics& details) const;
 
+  /// Takes the value of `key` out of the map, or the next of a queue or stack, whose key is empty; false, and no error,
+  /// if there is none. Errors: those of `lookup`; many kinds cannot do it.
+  bool lookup_and_delete(std::span<std::byte const> key, std::span<std::byte> value) const;
+  /// @overload
+  bool lookup_and_delete(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec) const;
+  /// @overload
+  bool lookup_and_delete(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec,
+                         diagnostics& details) const;
+
+  /// True if the key is there. Errors: those of `lookup`.
+  [[nodiscard]] bool contains(std::span<std::byte const> key) const { return lookup(key).has_value(); }
+  /// @overload
+  bool contains(std::span<std::byte const> key, error_code& ec) const { return lookup(key, ec).has_value(); }
+  /// @overload
+  bool contains(std::span<std::byte const> key, error_code& ec, diagnostics& details) const {
+    return lookup(key, ec, details).has_value();
+  }
+
+  /// The value of `key`. Errors: those of `lookup`, and ENOENT if the key is not there.
+  [[nodiscard]] std::vector<std::byte> at(std::span<std::byte const> key) const;
+  /// @overload
+  std::vector<std::byte> at(std::span<std::byte const> key, error_code& ec) const;
+  /// @overload
+  std::vector<std::byte> at(std::span<std::byte const> key, error_code& ec, diagnostics& details) const;
+
+  /// Inserts; false, and no error, if the key is there already. Errors: those of `update`.
+  bool insert(std::span<std::byte const> key, std::span<std::byte const> value) const;
+  /// @overload
+  bool insert(std::span<std::byte const> key, std::span<std::byte const> value, error_code& ec) const;
+  /// @overload
+  bool insert(std::span<std::byte const> key, std::span<std::byte const> value, error_code& ec,
+              diagnostics& details) const;
+
+  /// `update` with `update_flag::any`.
+  void insert_or_assign(std::span<std::byte const> key, std::span<std::byte const> value) const { update(key, value); }
+  /// @overload
+  void insert_or_assign(std::span<std::byte const> key, std::span<std::byte const> value, error_code& ec) const {
+    update(key, value, update_flag::any, ec);
+  }
+  /// @overload
+  void insert_or_assign(std::span<std::byte const> key, std::span<std::byte const> value, error_code& ec,
+                        diagnostics& details) const {
+    update(key, value, update_flag::any, ec, details);
+  }
+
+  /// The number of entries, counted by walking them all. Errors: `errc::closed`, `errc::not_loaded`, or the kernel's
+  /// for kinds that cannot be walked.
+  [[nodiscard]] std::size_t count() const;
+  /// @overload
+  std::size_t count(error_code& ec) const;
+  /// @overload
+  std::size_t count(error_code& ec, diagnostics& details) const;
+
+  /// Removes all entries that are there from begin to end; gives how many it removed. Errors: those of `count` and
+  /// `erase`.
+  std::size_t clear() const;
+  /// @overload
+  std::size_t clear(error_code& ec) const;
+  /// @overload
+  std::size_t clear(error_code& ec, diagnostics& details) const;
+
  private:
   friend struct detail::handle_access;
-  void check_types(type_shape const& key, type_shape const& value, field_names names, error_code& ec,
-                   diagnostics& details) const;
   std::optional<number> lookup_number(number key, error_code& ec, diagnostics& details) const;
   bool single_valued(char const* operation, error_code& ec, diagnostics& details) const;
   void refuse_value(number value, error_code& ec, diagnostics& details) const;

@@ -6,6 +6,7 @@
 #include <tinybpf/map.hpp>
 #include <tinybpf/program.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -19,9 +20,13 @@
 namespace tinybpf {
 
 class btf;
+template <shared_with_kernel T>
+  requires std::default_initializable<T>
+class global_variable;
 
 namespace detail {
 class object_state;
+struct global_place;
 struct handle_access;
 }  // namespace detail
 
@@ -31,6 +36,11 @@ struct open_options {
   /// those of BTFHub. The running kernel's if empty. Opening fails if there is no such file, and loading if it is no
   /// BTF.
   std::filesystem::path btf_custom_path = {};
+
+  /// The folder in which maps that are declared with `__uint(pinning, LIBBPF_PIN_BY_NAME)` are pinned under their
+  /// names, and found again: one that is there is used instead of a new one. /sys/fs/bpf if empty. Loading fails with
+  /// EINVAL if what is pinned there is another kind of map.
+  std::filesystem::path pin_root_path = {};
 };
 
 /// A compiled BPF object, from open to close.
@@ -119,6 +129,21 @@ class object {
   /// @overload
   tinybpf::map map(std::string_view name, error_code& ec, diagnostics& details) const;
 
+  /// The global variable of that name, in .data, .bss, .rodata, .kconfig or a section of one's own; see
+  /// global_variable.hpp. Its type is checked as that of a map's values is. Errors: `errc::closed`, `errc::no_btf`,
+  /// `errc::not_found` with the names that exist, `errc::size_mismatch`, `errc::type_mismatch`.
+  template <shared_with_kernel T>
+    requires std::default_initializable<T>
+  [[nodiscard]] global_variable<T> global(std::string_view name, field_names names = field_names::check) const;
+  /// @overload
+  template <shared_with_kernel T>
+    requires std::default_initializable<T>
+  global_variable<T> global(std::string_view name, error_code& ec) const;
+  /// @overload
+  template <shared_with_kernel T>
+    requires std::default_initializable<T>
+  global_variable<T> global(std::string_view name, field_names names, error_code& ec, diagnostics& details) const;
+
   /// The types that the object describes, which outlive it. Errors: `errc::closed`, `errc::no_btf`.
   [[nodiscard]] tinybpf::btf btf() const;
   /// @overload
@@ -174,6 +199,8 @@ class object {
   void register_shape(type_shape shape, std::string_view btf_name, field_names names, error_code& ec,
                       diagnostics& details);
   [[nodiscard]] std::string name_of(std::type_info const& type) const;
+  [[nodiscard]] detail::global_place find_global(std::string_view name, type_shape const& shape, field_names names,
+                                                 error_code& ec, diagnostics& details) const;
 
   std::shared_ptr<detail::object_state> state_;
 };

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <tinybpf/detail/map_pages.hpp>
+#include <tinybpf/detail/map_view.hpp>
+#include <tinybpf/detail/map_walk.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/layout.hpp>
 #include <tinybpf/map.hpp>
+#include <tinybpf/map_cursor.hpp>
 #include <tinybpf/types.hpp>
 
 #include <concepts>
@@ -23,7 +26,7 @@ namespace tinybpf {
 ///
 ///     flows[key] = {1, 40};
 ///     if (auto const found = flows.lookup(key)) std::cout << found->packets;
-///     for (auto const& [key, stats] : flows.entries()) ...
+///     for (auto const& [key, stats] : flows) ...
 ///
 /// A handle of the map, closed when the map is: then every call reports `errc::closed`. Thread-safety: as the map's.
 template <shared_with_kernel K, shared_with_kernel V>
@@ -35,6 +38,7 @@ class typed_map {
   using key_type = K;
   using mapped_type = V;
   using value_type = std::pair<K const&, V const&>;
+  using cursor = map_cursor<map_page<K, V>>;
 
   /// Of a closed map.
   typed_map() noexcept = default;
@@ -55,22 +59,22 @@ class typed_map {
   /// @overload
   std::optional<V> lookup(K const& key, error_code& ec, diagnostics& details) const {
     std::optional<V> value{std::in_place};
-    if (!map_.lookup(as_bytes(key), std::as_writable_bytes(std::span{&*value, 1}), ec, details)) value.reset();
+    if (!map_.lookup(detail::bytes_of(key), detail::writable_bytes_of(*value), ec, details)) value.reset();
     return value;
   }
 
   /// Inserts or replaces, as `flag` says. Errors: `errc::closed`, `errc::not_loaded`; the kernel's EEXIST, ENOENT,
   /// E2BIG (full) and others.
   void update(K const& key, V const& value, update_flag flag = update_flag::any) const {
-    map_.update(as_bytes(key), as_bytes(value), flag);
+    map_.update(detail::bytes_of(key), detail::bytes_of(value), flag);
   }
   /// @overload
   void update(K const& key, V const& value, update_flag flag, error_code& ec) const {
-    map_.update(as_bytes(key), as_bytes(value), flag, ec);
+    map_.update(detail::bytes_of(key), detail::bytes_of(value), flag, ec);
   }
   /// @overload
   void update(K const& key, V const& value, update_flag flag, error_code& ec, diagnostics& details) const {
-    map_.update(as_bytes(key), as_bytes(value), flag, ec, details);
+    map_.update(detail::bytes_of(key), detail::bytes_of(value), flag, ec, details);
   }
 
   /// True if the key is there. Errors: those of `lookup`.
@@ -128,25 +132,33 @@ class typed_map {
   /// begin to end is visited once, whatever else is inserted or erased meanwhile, also by whoever walks; that may be
   /// visited or not. Hashes and arrays are read many entries a system call; of other kinds all keys are read first.
   /// Errors: `errc::closed`, `errc::not_loaded`, or the kernel's, thrown by `begin()` and by the steps.
-  [[nodiscard]] auto entries() const { return walk<entry_of>{map_}; }
+  [[nodiscard]] auto entries() const { return detail::map_walk<entry_of>{map_}; }
   /// @overload Ends the range at an error.
-  [[nodiscard]] auto entries(error_code& ec) const {
-    ec.clear();
-    return walk<entry_of>{map_, &ec};
-  }
+  [[nodiscard]] auto entries(error_code& ec) const { return detail::map_walk<entry_of>{map_, &ec}; }
+  /// @overload The map itself as that range.
+  [[nodiscard]] auto begin() const { return detail::map_iterator<entry_of>{map_}; }
+  /// @overload
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
   /// The keys of `entries()`.
-  [[nodiscard]] auto keys() const { return walk<key_of>{map_}; }
+  [[nodiscard]] auto keys() const { return detail::map_walk<key_of>{map_}; }
   /// @overload
-  [[nodiscard]] auto keys(error_code& ec) const {
-    ec.clear();
-    return walk<key_of>{map_, &ec};
-  }
+  [[nodiscard]] auto keys(error_code& ec) const { return detail::map_walk<key_of>{map_, &ec}; }
   /// The values of `entries()`.
-  [[nodiscard]] auto values() const { return walk<value_of>{map_}; }
+  [[nodiscard]] auto values() const { return detail::map_walk<value_of>{map_}; }
   /// @overload
-  [[nodiscard]] auto values(error_code& ec) const {
-    ec.clear();
-    return walk<value_of>{map_, &ec};
+  [[nodiscard]] auto values(error_code& ec) const { return detail::map_walk<value_of>{map_, &ec}; }
+
+  /// A walk like that on a loop: `while (auto const page = co_await cursor.next())`; see map_cursor.hpp. The loop has
+  /// other things to do between any two pages. `entries` is how many a page has at most, unless the kernel cannot give
+  /// fewer at once.
+  [[nodiscard]] cursor async_entries(boost::asio::any_io_executor ex, std::size_t entries = 1024) const {
+    return cursor{std::move(ex), detail::map_pages{map_, entries}};
+  }
+  /// The same, and what a page has is no longer in the map: each value that was ever stored is in one page, unless it
+  /// was replaced or erased before. An LPM trie is looked up and then erased from, with a gap between the two. Errors:
+  /// also `errc::not_supported` for arrays.
+  [[nodiscard]] cursor async_drain(boost::asio::any_io_executor ex, std::size_t entries = 1024) const {
+    return cursor{std::move(ex), detail::map_pages{map_, entries, detail::map_pages::mode::drain}};
   }
 
   /// The number of entries, counted by walking them all. Errors: those of `entries`.
@@ -191,7 +203,7 @@ class typed_map {
   std::size_t update_batch(std::span<K const> keys, std::span<V const> values, update_flag flag, error_code& ec,
                            diagnostics& details) const {
     if (keys.size() != values.size()) {
-      detail::refuse_counts(map_, keys.size(), values.size(), ec, details);
+      detail::refuse_counts(map_, "batch update", keys.size(), values.size(), ec, details);
       return 0;
     }
     return detail::update_each(map_, std::as_bytes(keys), std::as_bytes(values), keys.size(), flag, ec, details);
@@ -211,24 +223,74 @@ class typed_map {
     return detail::erase_each(map_, std::as_bytes(keys), keys.size(), ec, details);
   }
 
+  /// Reads entries by one system call, from `at` on, which it moves: the walk of `entries()` by hand. Gives how many
+  /// there are now in `keys` and `values`: as many as fit, of a hash whole buckets. `at.ended()` once nothing is left.
+  /// Errors: those of `lookup`; `errc::size_mismatch` for other numbers of keys and values; ENOSPC if not even the next
+  /// bucket fits; the kernel's for a kind without batches.
+  std::size_t lookup_batch(batch_position& at, std::span<K> keys, std::span<V> values) const {
+    return detail::or_throw(
+        [&](error_code& ec, diagnostics& details) { return lookup_batch(at, keys, values, ec, details); });
+  }
+  /// @overload
+  std::size_t lookup_batch(batch_position& at, std::span<K> keys, std::span<V> values, error_code& ec) const {
+    diagnostics details;
+    return lookup_batch(at, keys, values, ec, details);
+  }
+  /// @overload
+  std::size_t lookup_batch(batch_position& at, std::span<K> keys, std::span<V> values, error_code& ec,
+                           diagnostics& details) const {
+    return detail::read_batch(map_, at, std::as_writable_bytes(keys), std::as_writable_bytes(values), keys.size(),
+                              values.size(), detail::map_pages::mode::read, ec, details);
+  }
+
+  /// The same, and removes what it reads. Errors: those of `lookup_batch`; arrays and tries cannot do it.
+  std::size_t lookup_and_delete_batch(batch_position& at, std::span<K> keys, std::span<V> values) const {
+    return detail::or_throw(
+        [&](error_code& ec, diagnostics& details) { return lookup_and_delete_batch(at, keys, values, ec, details); });
+  }
+  /// @overload
+  std::size_t lookup_and_delete_batch(batch_position& at, std::span<K> keys, std::span<V> values,
+                                      error_code& ec) const {
+    diagnostics details;
+    return lookup_and_delete_batch(at, keys, values, ec, details);
+  }
+  /// @overload
+  std::size_t lookup_and_delete_batch(batch_position& at, std::span<K> keys, std::span<V> values, error_code& ec,
+                                      diagnostics& details) const {
+    return detail::read_batch(map_, at, std::as_writable_bytes(keys), std::as_writable_bytes(values), keys.size(),
+                              values.size(), detail::map_pages::mode::drain, ec, details);
+  }
+
+  /// Takes the value of `key` out of the map; nothing if the key was not there. Errors: those of `lookup`; arrays and
+  /// tries cannot do it.
+  std::optional<V> lookup_and_delete(K const& key) const {
+    return detail::or_throw([&](error_code& ec, diagnostics& details) { return lookup_and_delete(key, ec, details); });
+  }
+  /// @overload
+  std::optional<V> lookup_and_delete(K const& key, error_code& ec) const {
+    diagnostics details;
+    return lookup_and_delete(key, ec, details);
+  }
+  /// @overload
+  std::optional<V> lookup_and_delete(K const& key, error_code& ec, diagnostics& details) const {
+    std::optional<V> value{std::in_place};
+    if (!map_.lookup_and_delete(detail::bytes_of(key), detail::writable_bytes_of(*value), ec, details)) value.reset();
+    return value;
+  }
+
   /// Removes the entry; false, and no error, if the key was not there. Errors: `errc::closed`, `errc::not_loaded`, or
   /// the kernel's.
-  bool erase(K const& key) const { return map_.erase(as_bytes(key)); }
+  bool erase(K const& key) const { return map_.erase(detail::bytes_of(key)); }
   /// @overload
-  bool erase(K const& key, error_code& ec) const { return map_.erase(as_bytes(key), ec); }
+  bool erase(K const& key, error_code& ec) const { return map_.erase(detail::bytes_of(key), ec); }
   /// @overload
   bool erase(K const& key, error_code& ec, diagnostics& details) const {
-    return map_.erase(as_bytes(key), ec, details);
+    return map_.erase(detail::bytes_of(key), ec, details);
   }
 
  private:
-  friend class map;
+  friend struct detail::view_access;
   explicit typed_map(map m) noexcept : map_{std::move(m)} {}
-
-  template <class T>
-  static std::span<std::byte const> as_bytes(T const& object) noexcept {
-    return std::as_bytes(std::span{&object, 1});
-  }
 
   class assignment {
    public:
@@ -243,12 +305,6 @@ class typed_map {
     K const& key_;
   };
 
-  struct entry_of {
-    using reference = value_type;
-    static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
-      return {key_of::get(pages, i), value_of::get(pages, i)};
-    }
-  };
   struct key_of {
     using reference = K const&;
     static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
@@ -261,61 +317,11 @@ class typed_map {
       return *reinterpret_cast<V const*>(pages.value(i).data());
     }
   };
-
-  // One walk: begin() may be called once.
-  template <class What>
-  class walk {
-   public:
-    class iterator {
-     public:
-      using iterator_concept = std::input_iterator_tag;
-      using difference_type = std::ptrdiff_t;
-      using value_type = std::remove_cvref_t<typename What::reference>;
-      using reference = typename What::reference;
-
-      iterator() noexcept = default;
-      reference operator*() const noexcept { return What::get(walk_->pages_, walk_->at_); }
-      iterator& operator++() {
-        walk_->step();
-        return *this;
-      }
-      void operator++(int) { ++*this; }
-      friend bool operator==(iterator const& i, std::default_sentinel_t /*end*/) noexcept { return i.ended(); }
-
-     private:
-      friend class walk;
-      bool ended() const noexcept { return walk_->ended_; }
-      explicit iterator(walk* w) noexcept : walk_{w} {}
-      walk* walk_ = nullptr;
-    };
-
-    [[nodiscard]] iterator begin() {
-      turn();
-      return iterator{this};
+  struct entry_of {
+    using reference = value_type;
+    static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
+      return {key_of::get(pages, i), value_of::get(pages, i)};
     }
-    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
-
-   private:
-    friend class typed_map;
-    explicit walk(map const& m, error_code* ec = nullptr) : pages_{m}, ec_{ec} {}
-
-    void step() {
-      if (++at_ == pages_.count()) turn();
-    }
-    void turn() {
-      at_ = 0;
-      if (ec_ == nullptr) {
-        ended_ = !detail::or_throw([&](error_code& ec, diagnostics& details) { return pages_.next(ec, details); });
-      } else {
-        diagnostics details;
-        ended_ = !pages_.next(*ec_, details);
-      }
-    }
-
-    detail::map_pages pages_;
-    error_code* ec_;
-    std::size_t at_ = 0;
-    bool ended_ = false;
   };
 
   map map_;
@@ -334,8 +340,10 @@ typed_map<K, V> map::typed(field_names names, error_code& ec) const {
 
 template <class K, class V>
 typed_map<K, V> map::typed(field_names names, error_code& ec, diagnostics& details) const {
-  check_types(shape_of<K>(), shape_of<V>(), names, ec, details);
-  return ec ? typed_map<K, V>{} : typed_map<K, V>{*this};
+  auto const key = shape_of<K>();
+  auto const value = shape_of<V>();
+  detail::check_view(*this, {.name = "a typed view", .kinds = {}, .key = &key, .value = &value}, names, ec, details);
+  return ec ? typed_map<K, V>{} : detail::view_access::make<typed_map<K, V>>(*this);
 }
 
 }  // namespace tinybpf

@@ -14,8 +14,6 @@
 namespace tinybpf::detail {
 namespace {
 
-constexpr std::uint32_t flag_mmapable = 1U << 10U;  // BPF_F_MMAPABLE
-
 /// One CPU's counter in `<ring>_lost`, as tinybpf.bpf.h declares it.
 struct loss_slot {
   std::uint64_t count;
@@ -24,7 +22,7 @@ struct loss_slot {
 
 bool counts_losses(map_core const& m) {
   return m.type.load() == map_type::array && m.key_size == sizeof(std::uint32_t) && m.value_size == sizeof(loss_slot) &&
-         (bpf_map__map_flags(m.raw) & flag_mmapable) != 0;
+         (m.flags & flag_mmapable) != 0;
 }
 
 loss_counter map_losses(map_core const& m) {
@@ -41,6 +39,7 @@ loss_counter map_losses(map_core const& m) {
 }  // namespace
 
 std::optional<loss_counter> find_losses(map_core const& buffer) {
+  if (buffer.owner == nullptr) return std::nullopt;  // a map on its own stands beside no others
   auto const wanted = buffer.name + "_lost";
   for (auto const& m : buffer.owner->maps()) {
     if (m.name != wanted || m.fd < 0 || !counts_losses(m)) continue;

@@ -85,7 +85,19 @@ bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& d
            "/sys/devices/system/cpu/possible has to be readable");
     return false;
   }
-  if (core->owner->usable(true, what, ec, details)) report(ec, details, errc::not_loaded, what);
+  if (core->usable(true, what, ec, details)) report(ec, details, errc::not_loaded, what);
+  return false;
+}
+
+bool right_size(map_core const& core, char const* operation, char const* part, std::size_t expected, std::size_t actual,
+                error_code& ec, diagnostics& details) {
+  if (expected == actual) return true;
+  details.map = core.name;
+  details.expected_size = expected;
+  details.actual_size = actual;
+  report(ec, details, errc::size_mismatch,
+         std::string{operation} + " of map '" + core.name + "': its " + part + " has " + std::to_string(expected) +
+             " bytes, not " + std::to_string(actual));
   return false;
 }
 

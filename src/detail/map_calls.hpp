@@ -4,6 +4,7 @@
 #include "object_state.hpp"
 
 #include <tinybpf/btf.hpp>
+#include <tinybpf/detail/map_view.hpp>
 #include <tinybpf/number.hpp>
 
 #include <cstddef>
@@ -15,11 +16,15 @@ namespace tinybpf::detail {
 /// True for the types of which each CPU has values of its own.
 bool is_per_cpu(map_type type) noexcept;
 
-/// The number of possible CPUs, for which the kernel keeps per-CPU values; 0 if it cannot be found out.
-std::size_t possible_cpus() noexcept;
-
 /// What must hold before a system call on a map; says what does not.
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details);
+
+/// True if a key or value has as many bytes as it must; says otherwise.
+bool right_size(map_core const& core, char const* operation, char const* part, std::size_t expected, std::size_t actual,
+                error_code& ec, diagnostics& details);
+
+/// What is wrong with a descriptor that is to be one of a map: EBADF, `errc::wrong_map_type`; or nothing.
+error_code not_a_map(int fd);
 
 /// True for what the kernel says of an operation that the kind of map has not.
 bool is_unsupported(error_code ec) noexcept;

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 #include <utility>
 
 namespace tinybpf::detail {
@@ -29,106 +28,142 @@ bool has_batches(map_type type) noexcept {
   }
 }
 
-}  // namespace
-
-bool map_pages::next(error_code& ec, diagnostics& details) {
-  count_ = 0;
-  if (!ready(handle_access::core(map_).get(), "walk", ec, details)) {
-    walk_ = walk::ended;
-    return false;
-  }
-  if (walk_ == walk::not_begun && !begin(ec, details)) walk_ = walk::ended;
-  bool found = false;
-  if (walk_ == walk::by_batch) found = next_batch(ec, details);
-  if (walk_ == walk::by_key) found = next_of_keys(ec, details);
-  if (ec) walk_ = walk::ended;
-  return found && !ec;
+/// Those of which a batch can be taken out.
+bool has_draining_batches(map_type type) noexcept {
+  return has_batches(type) && type != map_type::array && type != map_type::percpu_array &&
+         type != map_type::array_of_maps;
 }
 
-bool map_pages::begin(error_code& ec, diagnostics& details) {
+}  // namespace
+
+map_pages::step_result map_pages::step(error_code& ec, diagnostics& details) {
+  count_ = 0;
+  if (!ready(handle_access::core(map_).get(), mode_ == mode::read ? "walk" : "drain", ec, details)) {
+    walk_ = walk::ended;
+    return step_result::ended;
+  }
+  if (late_error_) {
+    walk_ = walk::ended;
+    ec = std::exchange(late_error_, {});
+    details = std::move(late_details_);
+    return step_result::ended;
+  }
+  switch (walk_) {
+    case walk::not_begun:
+      begin(ec, details);
+      break;
+    case walk::by_batch:
+      read_batch(ec, details);
+      break;
+    case walk::collecting:
+      collect_keys(ec, details);
+      break;
+    case walk::by_key:
+      read_by_key(ec, details);
+      break;
+    case walk::ended:
+      break;
+  }
+  if (ec) {
+    walk_ = walk::ended;
+    count_ = 0;
+  }
+  if (count_ != 0) return step_result::page;
+  return walk_ == walk::ended ? step_result::ended : step_result::more;
+}
+
+void map_pages::begin(error_code& ec, diagnostics& details) {
   key_size_ = map_.key_size();
   value_size_ = map_.lookup_size();
   most_ = std::min<std::size_t>(most_, std::max<std::uint32_t>(map_.max_entries(), 1));
   position_.resize(std::max(key_size_, sizeof(std::uint32_t)));
-  if (has_batches(map_.type())) {
-    walk_ = walk::by_batch;
-    return true;
+  following_.resize(position_.size());
+  auto const type = map_.type();
+  bool const by_batch = mode_ == mode::read ? has_batches(type) : has_draining_batches(type);
+  if (mode_ == mode::drain && !by_batch && has_batches(type)) {
+    details.map = map_.name();
+    return report(ec, details, errc::not_supported,
+                  "drain of map '" + details.map + "': the entries of an array cannot be removed");
   }
-  walk_ = walk::by_key;
-  return collect_keys(ec, details);
+  walk_ = by_batch ? walk::by_batch : walk::collecting;
 }
 
-bool map_pages::next_batch(error_code& ec, diagnostics& details) {
+void map_pages::read_batch(error_code& ec, diagnostics& details) {
   auto const& core = *handle_access::core(map_);
-  for (;;) {
-    keys_.resize(most_ * key_size_);
-    values_.resize(most_ * value_size_);
-    auto found = static_cast<__u32>(most_);
-    std::vector<std::byte> following(position_.size());
-    int const err = bpf_map_lookup_batch(map_.fd(), continued_ ? position_.data() : nullptr, following.data(),
-                                         keys_.data(), values_.data(), &found, nullptr);
-    if (err == -ENOSPC) {  // a bucket has more
-      most_ *= 2;
-      continue;
-    }
-    if (err != 0 && err != -ENOENT) {
-      if (!continued_ && is_unsupported(from_libbpf(err))) {  // an older kernel's, then
-        walk_ = walk::by_key;
-        collect_keys(ec, details);
-        return false;
-      }
-      failed(core, "walk", err, ec, details);
-      return false;
-    }
-    position_ = std::move(following);
-    continued_ = true;
-    count_ = found;
-    if (err == -ENOENT) walk_ = walk::ended;
-    if (count_ != 0 || err == -ENOENT) return count_ != 0;
+  auto const batch = mode_ == mode::read ? bpf_map_lookup_batch : bpf_map_lookup_and_delete_batch;
+  keys_.resize(most_ * key_size_);
+  values_.resize(most_ * value_size_);
+  auto found = static_cast<__u32>(most_);
+  int const err = batch(map_.fd(), continued_ ? position_.data() : nullptr, following_.data(), keys_.data(),
+                        values_.data(), &found, nullptr);
+  if (err == -ENOSPC) {  // a bucket has more
+    most_ *= 2;
+    return;
   }
+  if (err != 0 && err != -ENOENT) {
+    if (!continued_ && is_unsupported(from_libbpf(err)))  // an older kernel's, then
+      walk_ = walk::collecting;
+    else
+      failed(core, mode_ == mode::read ? "walk" : "drain", err, ec, details);
+    return;
+  }
+  std::swap(position_, following_);
+  continued_ = true;
+  count_ = found;
+  if (err == -ENOENT) walk_ = walk::ended;
 }
 
-bool map_pages::collect_keys(error_code& ec, diagnostics& details) {
+void map_pages::collect_keys(error_code& ec, diagnostics& details) {
   auto const& core = *handle_access::core(map_);
   // The kernel begins anew when the key to go on behind was erased meanwhile: what was seen is then passed over.
-  std::set<std::vector<std::byte>> seen;
-  std::vector<std::byte> key(key_size_);
-  bool first = true;
-  for (std::size_t in_vain = 0;;) {
-    std::vector<std::byte> following(key_size_);
-    int const err = bpf_map_get_next_key(map_.fd(), first ? nullptr : key.data(), following.data());
-    if (err == -ENOENT) return true;
-    if (err != 0) {
-      failed(core, "walk", err, ec, details);
-      return false;
+  for (std::size_t i = 0; i < most_; ++i) {
+    int const err = bpf_map_get_next_key(map_.fd(), continued_ ? position_.data() : nullptr, following_.data());
+    if (err == -ENOENT) {
+      walk_ = walk::by_key;
+      seen_.clear();
+      return;
     }
-    first = false;
-    key = std::move(following);
-    if (seen.insert(key).second) {
-      all_keys_.insert(all_keys_.end(), key.begin(), key.end());
-      in_vain = 0;
-    } else if (++in_vain > 16 * seen.size() + 1000) {
-      failed(core, "walk, which others' erasing begins anew and anew,", -EAGAIN, ec, details);
-      return false;
+    if (err != 0) return failed(core, mode_ == mode::read ? "walk" : "drain", err, ec, details);
+    continued_ = true;
+    std::swap(position_, following_);
+    if (seen_.emplace(position_.begin(), position_.begin() + static_cast<std::ptrdiff_t>(key_size_)).second) {
+      all_keys_.insert(all_keys_.end(), position_.begin(), position_.begin() + static_cast<std::ptrdiff_t>(key_size_));
+      in_vain_ = 0;
+    } else if (++in_vain_ > 16 * seen_.size() + 1000) {
+      return failed(core, "walk, which others' erasing begins anew and anew,", -EAGAIN, ec, details);
     }
   }
 }
 
-bool map_pages::next_of_keys(error_code& ec, diagnostics& details) {
+void map_pages::read_by_key(error_code& ec, diagnostics& details) {
   keys_.clear();
-  values_.clear();
-  while (read_ < all_keys_.size() && count_ < most_) {
+  values_.resize(most_ * value_size_);
+  for (std::size_t i = 0; i < most_ && read_ < all_keys_.size(); ++i) {
     auto const key = std::span{all_keys_}.subspan(read_, key_size_);
+    auto const value = std::span{values_}.subspan(count_ * value_size_, value_size_);
+    bool const found = take(key, value, ec, details);
+    if (ec && count_ != 0 && mode_ == mode::drain) {  // what is drained is to be seen
+      late_error_ = std::exchange(ec, {});
+      late_details_ = std::move(details);
+      return;
+    }
+    if (ec) return;
     read_ += key_size_;
-    values_.resize((count_ + 1) * value_size_);
-    bool const found = map_.lookup(key, std::span{values_}.subspan(count_ * value_size_, value_size_), ec, details);
-    if (ec) return false;
     if (!found) continue;  // erased meanwhile
     keys_.insert(keys_.end(), key.begin(), key.end());
     ++count_;
   }
   if (read_ == all_keys_.size()) walk_ = walk::ended;
-  return count_ != 0;
+}
+
+bool map_pages::take(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec, diagnostics& details) {
+  if (mode_ == mode::read) return map_.lookup(key, value, ec, details);
+  if (takes_at_once_) {
+    bool const found = map_.lookup_and_delete(key, value, ec, details);
+    if (!is_unsupported(ec)) return found;
+    takes_at_once_ = false;
+  }
+  return map_.lookup(key, value, ec, details) && map_.erase(key, ec, details);
 }
 
 namespace {
@@ -183,14 +218,51 @@ std::size_t erase_each(map const& m, std::span<std::byte const> keys, std::size_
       [&](std::size_t i) { return bpf_map_delete_elem(m.fd(), keys.data() + i * key_size); }, ec, details);
 }
 
-void refuse_counts(map const& m, std::size_t keys, std::size_t values, error_code& ec, diagnostics& details) {
+struct batch_access {
+  static std::vector<std::byte>& token(batch_position& at) noexcept { return at.token_; }
+  static bool begun(batch_position const& at) noexcept { return at.begun_; }
+  static void move(batch_position& at, bool to_the_end) noexcept {
+    at.begun_ = true;
+    at.ended_ = to_the_end;
+  }
+};
+
+std::size_t read_batch(map const& m, batch_position& at, std::span<std::byte> keys, std::span<std::byte> values,
+                       std::size_t key_count, std::size_t value_count, map_pages::mode how, error_code& ec,
+                       diagnostics& details) {
+  bool const drains = how == map_pages::mode::drain;
+  char const* const operation = drains ? "batch lookup and delete" : "batch lookup";
+  if (!ready(handle_access::core(m).get(), operation, ec, details)) return 0;
+  if (key_count != value_count) {
+    refuse_counts(m, operation, key_count, value_count, ec, details);
+    return 0;
+  }
+  if (at.ended() || key_count == 0) return 0;
+  auto& token = batch_access::token(at);
+  token.resize(std::max<std::size_t>(m.key_size(), sizeof(std::uint32_t)));
+  auto found = static_cast<__u32>(std::min<std::size_t>(key_count, UINT32_MAX));
+  void* const from = batch_access::begun(at) ? token.data() : nullptr;
+  int const err =
+      drains ? bpf_map_lookup_and_delete_batch(m.fd(), from, token.data(), keys.data(), values.data(), &found, nullptr)
+             : bpf_map_lookup_batch(m.fd(), from, token.data(), keys.data(), values.data(), &found, nullptr);
+  if (err != 0 && err != -ENOENT) {
+    failed(*handle_access::core(m), operation, err, ec, details);
+    if (err == -ENOSPC) details.hint = "give room for more entries: the kernel gives whole buckets";
+    return 0;
+  }
+  batch_access::move(at, err == -ENOENT);
+  return found;
+}
+
+void refuse_counts(map const& m, char const* operation, std::size_t keys, std::size_t values, error_code& ec,
+                   diagnostics& details) {
   begin(ec, details);
   details.map = m.name();
   details.expected_size = keys;
   details.actual_size = values;
   report(ec, details, errc::size_mismatch,
-         "batch update of map '" + details.map + "': " + std::to_string(keys) + " keys, but " + std::to_string(values) +
-             " values");
+         std::string{operation} + " of map '" + details.map + "': " + std::to_string(keys) + " keys, but " +
+             std::to_string(values) + " values");
 }
 
 void refuse_absent(map const& m, error_code& ec, diagnostics& details) {

@@ -14,7 +14,7 @@ map_core* loaded_map(map const& m, std::string_view what, error_code& ec, diagno
     return nullptr;
   }
   details.map = core->name;
-  return core->owner->usable(true, std::string{what} + " '" + core->name + "'", ec, details) ? core.get() : nullptr;
+  return core->usable(true, std::string{what} + " '" + core->name + "'", ec, details) ? core.get() : nullptr;
 }
 
 std::shared_ptr<void> map_memory(int fd, std::size_t size, int protection, std::size_t offset) {

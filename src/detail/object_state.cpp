@@ -9,6 +9,19 @@
 
 namespace tinybpf::detail {
 
+map_core::map_core(std::string n, owned_descriptor d, std::shared_ptr<type_registry> t)
+    : owner{nullptr}, raw{nullptr}, name{std::move(n)}, fd{d.get()}, own_fd_{std::move(d)}, own_types_{std::move(t)} {}
+
+object_phase map_core::phase() const noexcept { return owner != nullptr ? owner->phase() : object_phase::loaded; }
+
+bool map_core::usable(bool must_be_loaded, std::string_view what, error_code& ec, diagnostics& details) const {
+  return owner == nullptr || owner->usable(must_be_loaded, what, ec, details);
+}
+
+std::shared_ptr<type_registry> const& map_core::types() const noexcept {
+  return owner != nullptr ? owner->types() : own_types_;
+}
+
 map_core::map_core(object_state* o, bpf_map* r)
     : owner{o},
       raw{r},
@@ -23,15 +36,23 @@ void map_core::refresh() {
   key_size = bpf_map__key_size(raw);
   value_size = bpf_map__value_size(raw);
   max_entries = bpf_map__max_entries(raw);
+  flags = bpf_map__map_flags(raw);
   auto const now = bpf_map__fd(raw);
   fd = now > 0 ? now : -1;
+  if (char const* const path = bpf_map__is_pinned(raw) ? bpf_map__pin_path(raw) : nullptr) {
+    std::lock_guard const lock{mutex};
+    pin_path = path;
+  }
 }
 
 void map_core::forget() {
   raw = nullptr;
   fd = -1;
   type = map_type::unspec;
-  key_size = value_size = max_entries = 0;
+  key_size = value_size = max_entries = flags = 0;
+  inner.reset(-1);
+  std::lock_guard const lock{mutex};
+  memory.reset();
 }
 
 object_state::object_state(std::shared_ptr<bpf_object> owned, std::string source)
@@ -130,7 +151,10 @@ void object_state::finish_load(error_code& ec, diagnostics& details) {
     phase_ = object_phase::failed;
     return;
   }
-  for (auto& m : maps_) m.refresh();
+  for (auto& m : maps_) {
+    m.refresh();
+    m.inner.reset(-1);
+  }
   phase_ = object_phase::loaded;
 }
 

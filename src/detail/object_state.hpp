@@ -4,6 +4,7 @@
 #include "report.hpp"
 #include "type_registry.hpp"
 
+#include <tinybpf/detail/owned_descriptor.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/object.hpp>
 #include <tinybpf/program.hpp>
@@ -30,27 +31,46 @@ struct program_core {
   program_type type;
 };
 
+enum class object_phase : std::uint8_t { open, loading, loaded, failed, closed };
+
 // The numbers are copies, because after close() there is no bpf_map to ask, and during a load on another thread
 // libbpf may be writing to it.
 struct map_core {
-  object_state* owner;
-  bpf_map* raw;
+  object_state* owner;  // null for a map on its own, which is open until it is destroyed
+  bpf_map* raw;         // null for the same, and after close()
   std::string name;
   std::atomic<map_type> type{map_type::unspec};
   std::atomic<std::uint32_t> key_size{0};
   std::atomic<std::uint32_t> value_size{0};
   std::atomic<std::uint32_t> max_entries{0};
+  std::atomic<std::uint32_t> flags{0};
   std::atomic<int> fd{-1};
   std::uint32_t btf_key = 0;  // the numbers of types, as the object declares them
   std::uint32_t btf_value = 0;
   std::uint32_t ring_bytes = 0;  // what a ring was declared with that is now something else
 
+  owned_descriptor inner;  // what is to be put into a map of maps, until it is created
+
+  std::mutex mutex;  // for what follows
+  std::string pin_path;
+  std::shared_ptr<void> memory;  // of a section of global variables, once it was asked for
+
   map_core(object_state* o, bpf_map* r);
+  /// A map on its own.
+  map_core(std::string n, owned_descriptor d, std::shared_ptr<type_registry> t);
+
+  object_phase phase() const noexcept;
+  /// As of the object; a map on its own is always usable.
+  bool usable(bool must_be_loaded, std::string_view what, error_code& ec, diagnostics& details) const;
+  std::shared_ptr<type_registry> const& types() const noexcept;
+
   void refresh();
   void forget();
-};
 
-enum class object_phase : std::uint8_t { open, loading, loaded, failed, closed };
+ private:
+  owned_descriptor own_fd_;
+  std::shared_ptr<type_registry> own_types_;
+};
 
 class object_state {
  public:

@@ -301,7 +301,7 @@ std::vector<channel_source> open_perf(map const& m, perf_options const& options,
     }
     source.name = core->name;
     source.map_id = info.id;
-    source.types = core->owner->types();
+    source.types = core->types();
     // One counter serves all CPUs: it is the first one's.
     source.losses = losses;
     if (!sources.empty() && source.losses) source.losses->count = 0;

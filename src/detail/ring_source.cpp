@@ -103,7 +103,7 @@ std::vector<channel_source> open_rings(map const& m, error_code& ec, diagnostics
     sources.push_back(map_ring(std::move(fd), core->name, ec, details));
     if (!ec) sources.back().losses = find_losses(*core);
   }
-  for (auto& s : sources) s.types = core->owner->types();
+  for (auto& s : sources) s.types = core->types();
   return sources;
 }
 

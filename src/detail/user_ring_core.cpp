@@ -45,7 +45,7 @@ user_ring_source open_user_ring(map const& m, error_code& ec, diagnostics& detai
   source.regions = {readable.get(), producer, producer + page, size};
   source.mapping = std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(readable, writable);
   source.name = core->name;
-  source.types = core->owner->types();
+  source.types = core->types();
   return source;
 }
 

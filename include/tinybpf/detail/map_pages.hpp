@@ -7,43 +7,80 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
 
-namespace tinybpf::detail {
+namespace tinybpf {
+
+namespace detail {
+struct batch_access;
+}
+
+/// Where a walk by `lookup_batch` stands. Default-constructed: at the beginning.
+class batch_position {
+ public:
+  /// True once there is nothing left; `clear()` begins anew.
+  [[nodiscard]] bool ended() const noexcept { return ended_; }
+  void clear() noexcept { begun_ = ended_ = false; }
+
+ private:
+  friend struct detail::batch_access;
+  std::vector<std::byte> token_;
+  bool begun_ = false;
+  bool ended_ = false;
+};
+
+namespace detail {
 
 /// What is in the map from the first page to the last is in exactly one page; what comes or goes meanwhile may be in
 /// one or in none. Hashes and arrays are read by the kernel's batches: a bucket at a time, which no change can lead
 /// astray. Of other kinds all keys are read first, and then what is stored under them.
 class map_pages {
  public:
+  enum class mode : std::uint8_t { read, drain };  ///< A page that is drained is no longer in the map.
+  enum class step_result : std::uint8_t { page, more, ended };
+
   map_pages() = default;
-  explicit map_pages(map m, std::size_t entries = 4096) : map_{std::move(m)}, most_{entries != 0 ? entries : 1} {}
+  explicit map_pages(map m, std::size_t entries = 4096, mode how = mode::read)
+      : map_{std::move(m)}, most_{entries != 0 ? entries : 1}, mode_{how} {}
 
   /// Reads the next page. False at the end, and after an error, which ends the walk.
-  bool next(error_code& ec, diagnostics& details);
+  bool next(error_code& ec, diagnostics& details) {
+    auto result = step_result::more;
+    while (result == step_result::more) result = step(ec, details);
+    return result == step_result::page;
+  }
+
+  /// The same in steps that take about as long as a page each, for those who have other things to do.
+  step_result step(error_code& ec, diagnostics& details);
 
   /// The entries of this page.
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] std::span<std::byte const> key(std::size_t i) const noexcept {
-    return std::span{keys_}.subspan(i * key_size_, key_size_);
+    return {keys_.data() + i * key_size_, key_size_};
   }
   /// `map::lookup_size()` bytes.
   [[nodiscard]] std::span<std::byte const> value(std::size_t i) const noexcept {
-    return std::span{values_}.subspan(i * value_size_, value_size_);
+    return {values_.data() + i * value_size_, value_size_};
+  }
+  [[nodiscard]] std::span<std::byte> value(std::size_t i) noexcept {
+    return {values_.data() + i * value_size_, value_size_};
   }
 
  private:
-  enum class walk : std::uint8_t { not_begun, by_batch, by_key, ended };
+  enum class walk : std::uint8_t { not_begun, by_batch, collecting, by_key, ended };
 
-  bool begin(error_code& ec, diagnostics& details);
-  bool next_batch(error_code& ec, diagnostics& details);
-  bool next_of_keys(error_code& ec, diagnostics& details);
-  bool collect_keys(error_code& ec, diagnostics& details);
+  void begin(error_code& ec, diagnostics& details);
+  void read_batch(error_code& ec, diagnostics& details);
+  void collect_keys(error_code& ec, diagnostics& details);
+  void read_by_key(error_code& ec, diagnostics& details);
+  bool take(std::span<std::byte const> key, std::span<std::byte> value, error_code& ec, diagnostics& details);
 
   map map_;
   std::size_t most_ = 1;
+  mode mode_ = mode::read;
   walk walk_ = walk::not_begun;
   std::size_t key_size_ = 0;
   std::size_t value_size_ = 0;
@@ -51,9 +88,15 @@ class map_pages {
   std::vector<std::byte> keys_;
   std::vector<std::byte> values_;
   std::vector<std::byte> position_;  // as the kernel wants it back
+  std::vector<std::byte> following_;
   bool continued_ = false;           // position_ is one
   std::vector<std::byte> all_keys_;  // of a walk by key,
-  std::size_t read_ = 0;             // and how many bytes of them were looked up
+  std::set<std::vector<std::byte>> seen_;
+  std::size_t in_vain_ = 0;    // steps onto keys that were seen already
+  std::size_t read_ = 0;       // and how many bytes of them were looked up
+  bool takes_at_once_ = true;  // the kind has lookup-and-delete
+  error_code late_error_;      // behind a page that was drained before it
+  diagnostics late_details_;
 };
 
 /// Each key with its value, or each key. They give how many the kernel has done: all, or those in front of the one that
@@ -63,7 +106,13 @@ std::size_t update_each(map const& m, std::span<std::byte const> keys, std::span
 std::size_t erase_each(map const& m, std::span<std::byte const> keys, std::size_t count, error_code& ec,
                        diagnostics& details);
 
-void refuse_counts(map const& m, std::size_t keys, std::size_t values, error_code& ec, diagnostics& details);
+/// One batch into the caller's memory.
+std::size_t read_batch(map const& m, batch_position& at, std::span<std::byte> keys, std::span<std::byte> values,
+                       std::size_t key_count, std::size_t value_count, map_pages::mode how, error_code& ec,
+                       diagnostics& details);
+
+void refuse_counts(map const& m, char const* operation, std::size_t keys, std::size_t values, error_code& ec,
+                   diagnostics& details);
 
 /// ENOENT, in words.
 void refuse_absent(map const& m, error_code& ec, diagnostics& details);
@@ -74,4 +123,5 @@ std::size_t count_entries(map const& m, error_code& ec, diagnostics& details);
 /// Those that a walk finds; gives how many it removed itself.
 std::size_t erase_entries(map const& m, error_code& ec, diagnostics& details);
 
-}  // namespace tinybpf::detail
+}  // namespace detail
+}  // namespace tinybpf

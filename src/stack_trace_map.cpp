@@ -1,0 +1,62 @@
+#include <tinybpf/stack_trace_map.hpp>
+
+#include "detail/map_calls.hpp"
+
+#include <tinybpf/detail/map_view.hpp>
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace tinybpf {
+
+stack_trace_map::stack_trace_map(map m) {
+  detail::or_throw([&](auto& ec, auto& details) { *this = stack_trace_map{std::move(m), ec, details}; });
+}
+
+stack_trace_map::stack_trace_map(map m, error_code& ec) {
+  diagnostics details;
+  *this = stack_trace_map{std::move(m), ec, details};
+}
+
+stack_trace_map::stack_trace_map(map m, error_code& ec, diagnostics& details) {
+  constexpr std::uint32_t build_ids = 1U << 5U;  // BPF_F_STACK_BUILD_ID
+  detail::check_view(m, {.name = "a view of stacks", .kinds = {map_type::stack_trace}}, field_names::check, ec,
+                     details);
+  if (ec) return;
+  if ((detail::handle_access::core(m)->flags & build_ids) != 0) {
+    detail::report(ec, details, errc::not_supported,
+                   "a view of stacks of map '" + details.map + "', which has build ids instead of addresses");
+    return;
+  }
+  map_ = std::move(m);
+}
+
+std::optional<std::vector<std::uint64_t>> stack_trace_map::lookup(std::uint32_t id) const {
+  return detail::or_throw([&](auto& ec, auto& details) { return lookup(id, ec, details); });
+}
+
+std::optional<std::vector<std::uint64_t>> stack_trace_map::lookup(std::uint32_t id, error_code& ec) const {
+  diagnostics details;
+  return lookup(id, ec, details);
+}
+
+std::optional<std::vector<std::uint64_t>> stack_trace_map::lookup(std::uint32_t id, error_code& ec,
+                                                                  diagnostics& details) const {
+  std::optional<std::vector<std::uint64_t>> found;
+  std::vector<std::uint64_t> addresses(map_.value_size() / sizeof(std::uint64_t));
+  if (!map_.lookup(detail::bytes_of(id), std::as_writable_bytes(std::span{addresses}), ec, details)) return found;
+  addresses.erase(std::find(addresses.begin(), addresses.end(), 0U), addresses.end());
+  found = std::move(addresses);
+  return found;
+}
+
+bool stack_trace_map::erase(std::uint32_t id) const { return map_.erase(detail::bytes_of(id)); }
+
+bool stack_trace_map::erase(std::uint32_t id, error_code& ec) const { return map_.erase(detail::bytes_of(id), ec); }
+
+bool stack_trace_map::erase(std::uint32_t id, error_code& ec, diagnostics& details) const {
+  return map_.erase(detail::bytes_of(id), ec, details);
+}
+
+}  // namespace tinybpf

@@ -49,7 +49,7 @@ BOOST_DESCRIBE_STRUCT(traffic, (), (packets, bytes))
 
 using traffic_counters = tinybpf::percpu_map<std::uint32_t, traffic>;
 
-// A network that nobody else is on. It goes when the process ends. Threads are in it that are started later.
+// A network that nobody else is on, for this thread and those that it starts. It goes with the process.
 void make_network() {
   if (::unshare(CLONE_NEWNET) != 0) throw std::system_error{errno, std::system_category(), "no network namespace"};
   for (std::string const command : {"ip link add sender type veth peer name receiver", "ip link set receiver up",

@@ -223,7 +223,8 @@ BOOST_FIXTURE_TEST_CASE(outlives_its_object, network) {
 // veth can, and loopback cannot run it in the driver.
 BOOST_FIXTURE_TEST_CASE(runs_in_the_driver_or_generically, network) {
   auto const mode_of = [](int ifindex) {
-    LIBBPF_OPTS(bpf_xdp_query_opts, found);
+    bpf_xdp_query_opts found{};
+    found.sz = sizeof found;
     BOOST_TEST(bpf_xdp_query(ifindex, 0, &found) == 0);
     return static_cast<unsigned>(found.attach_mode);
   };

@@ -289,7 +289,12 @@ BOOST_AUTO_TEST_CASE(do_many_where_the_kind_has_no_batches) {
   std::vector<prefix> const networks{{8, 10}, {16, 0xa8c0}};
   BOOST_TEST(routes.update_batch(networks, std::vector<std::uint64_t>{1, 2}) == 2U);
   BOOST_TEST(routes.at({32, 0x0100a8c0}) == 2U);
-  BOOST_TEST(routes.delete_batch(networks) == 2U);
+  // A prefix longer than an address. What stood in front of it is done, and not tried again.
+  std::vector<prefix> const wrong{{8, 10}, {33, 1}, {16, 0xa8c0}};
+  BOOST_TEST(routes.delete_batch(wrong, ec, details) == 1U);
+  BOOST_TEST(ec.value() == EINVAL);
+  BOOST_TEST(contains(details.message, "1 of 3"));
+  BOOST_TEST(routes.delete_batch(std::span{networks}.last(1)) == 1U);
   BOOST_TEST(routes.count() == 0U);
 }
 
@@ -342,6 +347,41 @@ BOOST_AUTO_TEST_CASE(of_maps_without_types) {
   map.update({1, 2, 3}, {4, 5, 6});
   BOOST_TEST(map.lookup({1, 2, 3}).value()[2] == 6U);
   obj.map("sizes_alone").typed<std::uint64_t, std::uint64_t>(field_names::check, ec);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+}
+
+// Keys have a type, and values are bytes: of any map, also one with a value for each CPU.
+BOOST_AUTO_TEST_CASE(of_values_that_are_bytes) {
+  auto const typed = obj.map("balances").typed<std::uint32_t, std::int64_t>();
+  typed.update(3, -9);
+  auto const map = obj.map("balances").typed<std::uint32_t>();
+  static_assert(std::is_same_v<decltype(map)::mapped_type, tinybpf::bytes>);
+  std::array<std::int64_t, 1> value{};
+  auto const data = std::as_writable_bytes(std::span{value});
+  std::ranges::copy(map.lookup(3).value(), data.begin());
+  BOOST_TEST(value[0] == -9);
+  value[0] = 11;
+  map.update(3, data);
+  BOOST_TEST(typed.at(3) == 11);
+  BOOST_TEST(map.at(3).size() == 8U);
+  BOOST_TEST(!map.insert(3, data));
+  BOOST_TEST(map.contains(3));
+  BOOST_TEST(!map.contains(8));
+  BOOST_CHECK_THROW(map.at(8), tinybpf::error);
+  std::size_t seen = 0;
+  for (auto const& [key, stored] : map) {
+    BOOST_TEST(stored.size() == 8U);
+    BOOST_TEST(key == seen++);
+  }
+  BOOST_TEST(seen == 8U);
+  map.erase(3, ec, details);
+  BOOST_TEST(ec == boost::system::errc::invalid_argument);
+  map.update(3, data.first(4), update_flag::any, ec);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+
+  auto const counters = obj.map("counters").typed<std::uint32_t>();
+  BOOST_TEST(counters.at(0).size() == obj.map("counters").lookup_size());
+  obj.map("counters").typed<std::uint64_t>(field_names::check, ec, details);
   BOOST_TEST(ec == make_error_code(errc::size_mismatch));
 }
 

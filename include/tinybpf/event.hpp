@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tinybpf/layout.hpp>
+#include <tinybpf/types.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -12,9 +13,6 @@
 #include <type_traits>
 
 namespace tinybpf {
-
-/// A record's bytes as they lie in the buffer. Reading as `bytes` gives a view: see `record`.
-using bytes = std::span<std::byte const>;
 
 /// Tells event types apart that share a ring: the value that a field has in every record of the type.
 template <class Class, class Field>

@@ -140,15 +140,16 @@ class map {
   [[nodiscard]] btf_type btf_value() const;
 
   /// A view with keys K and values V; see typed_map.hpp. They are held once against the map's sizes, and against its
-  /// types where BTF has them, as `object::register_type` does it. Errors: `errc::closed`, `errc::size_mismatch`,
-  /// `errc::type_mismatch`; `errc::not_supported` for a per-CPU map, whose values are several.
-  template <class K, class V>
+  /// types where BTF has them, as `object::register_type` does it. `typed<K>()` has values of bytes. Errors:
+  /// `errc::closed`, `errc::size_mismatch`, `errc::type_mismatch`; `errc::not_supported` for a per-CPU map, whose
+  /// values are several, see percpu_map.hpp. Maps without keys have views of values alone, see queue_map.hpp.
+  template <class K, class V = bytes>
   [[nodiscard]] typed_map<K, V> typed(field_names names = field_names::check) const;
   /// @overload
-  template <class K, class V>
+  template <class K, class V = bytes>
   typed_map<K, V> typed(field_names names, error_code& ec) const;
   /// @overload
-  template <class K, class V>
+  template <class K, class V = bytes>
   typed_map<K, V> typed(field_names names, error_code& ec, diagnostics& details) const;
 
   /// Reads the map by what BTF says of its keys and values; see dynamic_map.hpp.

@@ -45,8 +45,8 @@ class map_page {
    public:
     using iterator_concept = std::input_iterator_tag;
     using difference_type = std::ptrdiff_t;
-    using value_type = std::pair<K, V>;
-    using reference = map_page::value_type;
+    using value_type = map_page::value_type;
+    using reference = value_type;
 
     iterator() noexcept = default;
     reference operator*() const noexcept { return {*key_, *value_}; }

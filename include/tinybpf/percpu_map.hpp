@@ -189,8 +189,8 @@ class percpu_page {
    public:
     using iterator_concept = std::input_iterator_tag;
     using difference_type = std::ptrdiff_t;
-    using value_type = std::pair<K, percpu_span<V>>;
-    using reference = percpu_page::value_type;
+    using value_type = percpu_page::value_type;
+    using reference = value_type;
 
     iterator() noexcept = default;
     reference operator*() const noexcept { return get(*pages_, at_); }

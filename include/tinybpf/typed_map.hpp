@@ -15,7 +15,9 @@
 #include <iterator>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace tinybpf {
 
@@ -327,6 +329,107 @@ class typed_map {
   map map_;
 };
 
+/// A map whose keys are K, and whose values are looked at as bytes: `map.typed<K>()`. In a per-CPU map they are those
+/// of all CPUs, each at a multiple of 8. As of any typed map otherwise.
+template <shared_with_kernel K>
+class typed_map<K, bytes> {
+ public:
+  using key_type = K;
+  using mapped_type = bytes;
+  using value_type = std::pair<K const&, bytes>;
+
+  /// Of a closed map.
+  typed_map() noexcept = default;
+
+  /// The map itself.
+  [[nodiscard]] map const& untyped() const noexcept { return map_; }
+
+  /// The value of `key`, `map::lookup_size()` bytes, or nothing if the key is not there. Errors: those of
+  /// `map::lookup`.
+  [[nodiscard]] std::optional<std::vector<std::byte>> lookup(K const& key) const {
+    return map_.lookup(detail::bytes_of(key));
+  }
+  /// @overload
+  std::optional<std::vector<std::byte>> lookup(K const& key, error_code& ec) const {
+    return map_.lookup(detail::bytes_of(key), ec);
+  }
+  /// @overload
+  std::optional<std::vector<std::byte>> lookup(K const& key, error_code& ec, diagnostics& details) const {
+    return map_.lookup(detail::bytes_of(key), ec, details);
+  }
+
+  /// True if the key is there. Errors: those of `lookup`.
+  [[nodiscard]] bool contains(K const& key) const { return map_.contains(detail::bytes_of(key)); }
+  /// @overload
+  bool contains(K const& key, error_code& ec) const { return map_.contains(detail::bytes_of(key), ec); }
+  /// @overload
+  bool contains(K const& key, error_code& ec, diagnostics& details) const {
+    return map_.contains(detail::bytes_of(key), ec, details);
+  }
+
+  /// The value of `key`. Errors: those of `lookup`, and ENOENT if the key is not there.
+  [[nodiscard]] std::vector<std::byte> at(K const& key) const { return map_.at(detail::bytes_of(key)); }
+  /// @overload
+  std::vector<std::byte> at(K const& key, error_code& ec) const { return map_.at(detail::bytes_of(key), ec); }
+  /// @overload
+  std::vector<std::byte> at(K const& key, error_code& ec, diagnostics& details) const {
+    return map_.at(detail::bytes_of(key), ec, details);
+  }
+
+  /// Inserts or replaces, as `flag` says. Errors: those of `map::update`.
+  void update(K const& key, bytes value, update_flag flag = update_flag::any) const {
+    map_.update(detail::bytes_of(key), value, flag);
+  }
+  /// @overload
+  void update(K const& key, bytes value, update_flag flag, error_code& ec) const {
+    map_.update(detail::bytes_of(key), value, flag, ec);
+  }
+  /// @overload
+  void update(K const& key, bytes value, update_flag flag, error_code& ec, diagnostics& details) const {
+    map_.update(detail::bytes_of(key), value, flag, ec, details);
+  }
+
+  /// Inserts; false, and no error, if the key is there already. Errors: those of `update`.
+  bool insert(K const& key, bytes value) const { return map_.insert(detail::bytes_of(key), value); }
+  /// @overload
+  bool insert(K const& key, bytes value, error_code& ec) const { return map_.insert(detail::bytes_of(key), value, ec); }
+  /// @overload
+  bool insert(K const& key, bytes value, error_code& ec, diagnostics& details) const {
+    return map_.insert(detail::bytes_of(key), value, ec, details);
+  }
+
+  /// Removes the entry; false, and no error, if the key was not there. Errors: those of `map::erase`.
+  bool erase(K const& key) const { return map_.erase(detail::bytes_of(key)); }
+  /// @overload
+  bool erase(K const& key, error_code& ec) const { return map_.erase(detail::bytes_of(key), ec); }
+  /// @overload
+  bool erase(K const& key, error_code& ec, diagnostics& details) const {
+    return map_.erase(detail::bytes_of(key), ec, details);
+  }
+
+  /// All entries, as `typed_map::entries()` of other values has them.
+  [[nodiscard]] auto entries() const { return detail::map_walk<entry_of>{map_}; }
+  /// @overload Ends the range at an error.
+  [[nodiscard]] auto entries(error_code& ec) const { return detail::map_walk<entry_of>{map_, &ec}; }
+  /// @overload The map itself as that range.
+  [[nodiscard]] auto begin() const { return detail::map_iterator<entry_of>{map_}; }
+  /// @overload
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  friend struct detail::view_access;
+  explicit typed_map(map m) noexcept : map_{std::move(m)} {}
+
+  struct entry_of {
+    using reference = value_type;
+    static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
+      return {*reinterpret_cast<K const*>(pages.key(i).data()), pages.value(i)};
+    }
+  };
+
+  map map_;
+};
+
 template <class K, class V>
 typed_map<K, V> map::typed(field_names names) const {
   return detail::or_throw([&](error_code& ec, diagnostics& details) { return typed<K, V>(names, ec, details); });
@@ -341,8 +444,13 @@ typed_map<K, V> map::typed(field_names names, error_code& ec) const {
 template <class K, class V>
 typed_map<K, V> map::typed(field_names names, error_code& ec, diagnostics& details) const {
   auto const key = shape_of<K>();
-  auto const value = shape_of<V>();
-  detail::check_view(*this, {.name = "a typed view", .kinds = {}, .key = &key, .value = &value}, names, ec, details);
+  if constexpr (std::is_same_v<V, bytes>) {
+    detail::check_view(*this, {.name = "a view of bytes", .kinds = {}, .key = &key, .value = nullptr}, names, ec,
+                       details);
+  } else {
+    auto const value = shape_of<V>();
+    detail::check_view(*this, {.name = "a typed view", .kinds = {}, .key = &key, .value = &value}, names, ec, details);
+  }
   return ec ? typed_map<K, V>{} : detail::view_access::make<typed_map<K, V>>(*this);
 }
 

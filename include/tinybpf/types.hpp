@@ -1,10 +1,15 @@
 // The kernel's enumerations under the kernel's names, independent of the age of the system's headers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace tinybpf {
+
+/// Bytes as they lie in a buffer or map: a view. What is read as `bytes` is not looked into.
+using bytes = std::span<std::byte const>;
 
 /// enum bpf_map_type. A value without a name here is kept as it is.
 enum class map_type : std::uint32_t {

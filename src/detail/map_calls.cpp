@@ -110,7 +110,8 @@ void failed(map_core const& core, char const* operation, int err, error_code& ec
   auto const code = from_libbpf(err);
   std::string hint;
   if (is_unsupported(code))
-    hint = "a map of type " + std::string{to_string(core.type.load())} + " may not have this operation";
+    hint = "a map of type " + std::string{to_string(core.type.load())} + " may not have this operation" +
+           (code == boost::system::errc::invalid_argument ? ", or what it was given does not suit it" : "");
   report(ec, details, code, std::string{operation} + " of map '" + core.name + "'", std::move(hint));
 }
 

@@ -11,7 +11,8 @@
 namespace tinybpf::detail {
 namespace {
 
-/// Those whose batches go by bucket or index. An LPM trie has batches, too, but they go from key to key.
+/// Those whose batches go by bucket or index. An LPM trie has batches, too, but they go from key to key; and those of
+/// an array of maps fail at an empty slot on kernels before 6.13.
 bool has_batches(map_type type) noexcept {
   switch (type) {
     case map_type::hash:
@@ -20,7 +21,6 @@ bool has_batches(map_type type) noexcept {
     case map_type::percpu_array:
     case map_type::lru_hash:
     case map_type::lru_percpu_hash:
-    case map_type::array_of_maps:
     case map_type::hash_of_maps:
       return true;
     default:
@@ -30,8 +30,7 @@ bool has_batches(map_type type) noexcept {
 
 /// Those of which a batch can be taken out.
 bool has_draining_batches(map_type type) noexcept {
-  return has_batches(type) && type != map_type::array && type != map_type::percpu_array &&
-         type != map_type::array_of_maps;
+  return has_batches(type) && type != map_type::array && type != map_type::percpu_array;
 }
 
 }  // namespace
@@ -176,8 +175,8 @@ std::size_t for_each_key(map const& m, char const* operation, std::size_t count,
   auto done = static_cast<__u32>(count);
   int err = batch(&done);
   if (err == 0) return done;
-  // A kind without batches has not looked at the count. Else it says how many were done.
-  bool const unsupported = is_unsupported(from_libbpf(err));
+  // A kind without batches, or without this flag in them, has not touched the count. Else it says how many were done.
+  bool const unsupported = is_unsupported(from_libbpf(err)) && done == count;
   std::size_t made = err == -EFAULT || unsupported ? 0 : done;
   if (unsupported) {
     for (err = 0; made < count; ++made)

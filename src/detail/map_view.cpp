@@ -12,7 +12,7 @@ namespace {
 
 bool right_kind(map const& m, view_of const& view, error_code& ec, diagnostics& details) {
   if (view.kinds.size() == 0) {
-    if (!is_per_cpu(m.type())) return true;
+    if (!is_per_cpu(m.type()) || view.value == nullptr) return true;
     report(ec, details, errc::not_supported,
            std::string{view.name} + " of map '" + details.map + "': each CPU has a value of its own",
            "percpu_map reads and writes them all");

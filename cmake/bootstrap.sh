@@ -14,6 +14,7 @@ tinybpf_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tinybpf_packages=(
   g++ cmake ninja-build pkg-config clang-16 bpftool libbpf-dev libelf-dev
   libboost1.81-dev libboost-json1.81-dev libboost-program-options1.81-dev
+  iproute2 # xdp_counter makes its interfaces with it
 )
 
 say() {

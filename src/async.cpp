@@ -38,6 +38,16 @@ class begun_load {
   diagnostics details_;
 };
 
+/// Calls `attach`, and leaves the detaching to the worker.
+template <class Attach>
+attach_call attach_on_worker(asio::execution_context& context, Attach attach) {
+  return [attach = std::move(attach), where = worker::of(context)](error_code& ec, diagnostics& details) {
+    auto attached = attach(ec, details);
+    if (auto const& state = link_access::state(attached)) state->detach_on(where);
+    return attached;
+  };
+}
+
 }  // namespace
 
 std::shared_ptr<worker> worker_of(asio::execution_context& context) { return worker::of(context); }
@@ -56,11 +66,12 @@ void_call load_object(object& obj) {
 }
 
 attach_call attach_program(program p, asio::execution_context& context) {
-  return [p = std::move(p), where = worker::of(context)](error_code& ec, diagnostics& details) {
-    auto attached = p.attach(ec, details);
-    if (auto const& state = link_access::state(attached)) state->detach_on(where);
-    return attached;
-  };
+  return attach_on_worker(context, [p = std::move(p)](auto& ec, auto& details) { return p.attach(ec, details); });
+}
+
+attach_call attach_program_xdp(program p, int ifindex, asio::execution_context& context) {
+  return attach_on_worker(
+      context, [p = std::move(p), ifindex](auto& ec, auto& details) { return p.attach_xdp(ifindex, ec, details); });
 }
 
 void_call detach_link(link&& l) {

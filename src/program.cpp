@@ -5,6 +5,7 @@
 #include "detail/object_state.hpp"
 #include "detail/privileges.hpp"
 
+#include <net/if.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -87,6 +88,11 @@ std::string explain_attach_failure(error_code code, link_kind kind, program_type
     return "tracefs is not mounted: run `mount -t tracefs tracefs /sys/kernel/tracing`";
   if (code == boost::system::errc::operation_not_permitted || code == boost::system::errc::permission_denied)
     return detail::explain_refusal(detail::needed_to_load(type));
+  if (kind == link_kind::xdp && code == boost::system::errc::no_such_device)
+    return "this network namespace has no such interface: `ip link` lists those it has";
+  if (kind == link_kind::xdp &&
+      (code == boost::system::errc::device_or_resource_busy || code == boost::system::errc::file_exists))
+    return "the interface has an XDP program already: `bpftool net` shows it";
   if (code == boost::system::errc::no_such_file_or_directory)
     return "the running kernel has no such place to attach to";
   return {};
@@ -209,7 +215,8 @@ link program::attach(error_code& ec, diagnostics& details) const {
   // libbpf says EOPNOTSUPP for a type that it cannot attach, and for a section that leaves the place open.
   if (ec == boost::system::errc::operation_not_supported) {
     ec = errc::not_supported;
-    details.hint = names_a_place(place)
+    details.hint = type() == program_type::xdp ? "attach_xdp() attaches it, to a network interface"
+                   : names_a_place(place)
                        ? "this type of program is attached with a call of its own, not by its section"
                        : "the section names no place: use attach_tracepoint() or its like, or name the place in SEC()";
   }
@@ -248,6 +255,40 @@ link program::attach_raw_tracepoint(std::string_view name, error_code& ec, diagn
   return attach_with(
       core_.get(), link_kind::raw_tracepoint, "raw tracepoint " + n,
       [&](bpf_program* p) { return bpf_program__attach_raw_tracepoint(p, n.c_str()); }, ec, details);
+}
+
+link program::attach_xdp(int ifindex) const {
+  return detail::or_throw([&](auto& ec, auto& details) { return attach_xdp(ifindex, ec, details); });
+}
+
+link program::attach_xdp(int ifindex, error_code& ec) const {
+  diagnostics details;
+  return attach_xdp(ifindex, ec, details);
+}
+
+link program::attach_xdp(int ifindex, error_code& ec, diagnostics& details) const {
+  char name[IF_NAMESIZE];
+  bool const named = if_indextoname(static_cast<unsigned>(ifindex), name) != nullptr;
+  bool const missing = !named && errno == ENXIO;
+  bool wrong_type = false;
+  auto result = attach_with(
+      core_.get(), link_kind::xdp,
+      "interface " + std::to_string(ifindex) + (named ? " (" + std::string{name} + ")" : std::string{}),
+      [&](bpf_program* p) -> bpf_link* {
+        // For other types the kernel would take the index for a descriptor, such as a cgroup's.
+        wrong_type = bpf_program__type(p) != BPF_PROG_TYPE_XDP;
+        if (!wrong_type && !missing) return bpf_program__attach_xdp(p, ifindex);
+        errno = wrong_type ? EOPNOTSUPP : ENODEV;  // the kernel says EINVAL to both
+        return nullptr;
+      },
+      ec, details);
+  if (wrong_type) {
+    ec = errc::not_supported;
+    details.hint =
+        "only a program of type xdp, as SEC(\"xdp\") makes it, is attached to an interface; this one is of type " +
+        std::string{to_string(core_->type)};
+  }
+  return result;
 }
 
 }  // namespace tinybpf

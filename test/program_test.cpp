@@ -51,6 +51,7 @@ void check_closed(program const& p) {
   fails_closed([&] { BOOST_TEST(!p.attach(ec, details).attached()); });
   fails_closed([&] { BOOST_TEST(!p.attach_tracepoint("sched", "sched_switch", ec, details).attached()); });
   fails_closed([&] { BOOST_TEST(!p.attach_raw_tracepoint("sched_switch", ec, details).attached()); });
+  fails_closed([&] { BOOST_TEST(!p.attach_xdp(1, ec, details).attached()); });
 }
 
 }  // namespace
@@ -210,7 +211,8 @@ BOOST_AUTO_TEST_CASE(before_load) {
         +[](program const& q, error_code& e, diagnostics& d) {
           return q.attach_tracepoint("syscalls", "sys_enter_getpgid", e, d);
         },
-        +[](program const& q, error_code& e, diagnostics& d) { return q.attach_raw_tracepoint("sys_enter", e, d); }}) {
+        +[](program const& q, error_code& e, diagnostics& d) { return q.attach_raw_tracepoint("sys_enter", e, d); },
+        +[](program const& q, error_code& e, diagnostics& d) { return q.attach_xdp(1, e, d); }}) {
     BOOST_TEST(!attach(p, ec, details).attached());
     BOOST_TEST(ec == make_error_code(errc::not_loaded));
     BOOST_TEST(details.program == "on_getpgid");

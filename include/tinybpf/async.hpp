@@ -34,6 +34,7 @@ using void_call = std::function<nothing(error_code&, diagnostics&)>;
 load_file_call load_file(std::filesystem::path file);
 void_call load_object(object& obj);
 attach_call attach_program(program p, asio::execution_context& context);
+attach_call attach_program_xdp(program p, int ifindex, asio::execution_context& context);
 void_call detach_link(link&& l);
 
 }  // namespace detail
@@ -102,6 +103,31 @@ template <class Ex = boost::asio::any_io_executor>
 [[nodiscard]] boost::asio::awaitable<link, Ex> async_attach(std::type_identity_t<Ex> ex, program p) {
   diagnostics details;
   auto [ec, attached] = co_await async_attach(ex, std::move(p), details, detail::as_result);
+  if (ec) detail::throw_error(ec, std::move(details));
+  co_return std::move(attached);
+}
+
+/// Attaches an XDP program to a network interface, as `program::attach_xdp` does, and otherwise as `async_attach`. A
+/// worker thread is in the network namespace that the thread which started it was in: a program that changes its own
+/// does so before its first blocking call.
+template <class Executor, class Token>
+auto async_attach_xdp(Executor const& ex, program p, int ifindex, Token&& token) {
+  auto& context = boost::asio::query(ex, boost::asio::execution::context);
+  return detail::run_blocking<void(error_code, link)>(
+      ex, nullptr, detail::attach_program_xdp(std::move(p), ifindex, context), std::forward<Token>(token));
+}
+/// @overload
+template <class Executor, class Token>
+auto async_attach_xdp(Executor const& ex, program p, int ifindex, diagnostics& details, Token&& token) {
+  auto& context = boost::asio::query(ex, boost::asio::execution::context);
+  return detail::run_blocking<void(error_code, link)>(
+      ex, &details, detail::attach_program_xdp(std::move(p), ifindex, context), std::forward<Token>(token));
+}
+/// @overload For coroutines whose executor type is Ex.
+template <class Ex = boost::asio::any_io_executor>
+[[nodiscard]] boost::asio::awaitable<link, Ex> async_attach_xdp(std::type_identity_t<Ex> ex, program p, int ifindex) {
+  diagnostics details;
+  auto [ec, attached] = co_await async_attach_xdp(ex, std::move(p), ifindex, details, detail::as_result);
   if (ec) detail::throw_error(ec, std::move(details));
   co_return std::move(attached);
 }

@@ -156,9 +156,9 @@ class percpu_values {
   friend class percpu_map;
 
   // Room for what the kernel writes, which is wider than the values if their size is no multiple of 8.
-  std::span<std::byte> room(std::size_t bytes) {
-    values_.resize((bytes + sizeof(V) - 1) / sizeof(V));
-    return std::as_writable_bytes(std::span{values_}).first(bytes);
+  std::span<std::byte> room(std::size_t width) {
+    values_.resize((width + sizeof(V) - 1) / sizeof(V));
+    return std::as_writable_bytes(std::span{values_}).first(width);
   }
   void pack(std::size_t cpus) noexcept {
     detail::pack_percpu<V>(reinterpret_cast<std::byte*>(values_.data()), cpus);

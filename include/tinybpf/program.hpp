@@ -95,6 +95,18 @@ class program {
   /// @overload
   link attach_raw_tracepoint(std::string_view name, error_code& ec, diagnostics& details) const;
 
+  /// Attaches an XDP program to a network interface, which runs it on every packet received: in the driver where that
+  /// can, in the kernel's own code where not. `ifindex` is what `if_nametoindex` gives, and counts in the network
+  /// namespace of the calling thread. When the interface is deleted, the program runs no more; the link stays until it
+  /// is detached. Errors: as `attach()`; `errc::not_supported` if the program is of another type; ENODEV if there is no
+  /// such interface; EBUSY or EEXIST if it has an XDP program already; what the driver refuses, such as ERANGE or
+  /// EINVAL for an MTU that it cannot run XDP with.
+  link attach_xdp(int ifindex) const;
+  /// @overload
+  link attach_xdp(int ifindex, error_code& ec) const;
+  /// @overload
+  link attach_xdp(int ifindex, error_code& ec, diagnostics& details) const;
+
  private:
   friend struct detail::handle_access;
   explicit program(std::shared_ptr<detail::program_core> core) noexcept;

@@ -108,6 +108,7 @@ enum class link_kind : std::uint8_t {
   lsm,
   freplace,
   iter,
+  xdp,
   other,  ///< Attached by libbpf from a section name that this library has no word for.
 };
 

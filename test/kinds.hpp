@@ -145,7 +145,7 @@ void view_made(tinybpf::map const& m) {
   else
     BOOST_TEST(is_open(View{m, ec, details}));
   BOOST_TEST(!ec);
-  BOOST_TEST(details.empty());
+  BOOST_TEST(details.message.empty());
 }
 
 /// Every way in which a view comes to have no map: `check(view, error)` is called for each.

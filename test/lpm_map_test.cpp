@@ -293,8 +293,8 @@ BOOST_AUTO_TEST_CASE(that_are_closed_say_so) {
     for (auto const& entry : m.entries(ec)) BOOST_TEST(entry.second == 1U);
     BOOST_TEST(ec == expected);
     auto const is_expected = [&](tinybpf::error const& e) { return e.code() == expected; };
-    BOOST_CHECK_EXCEPTION(m.entries().begin(), tinybpf::error, is_expected);
-    BOOST_CHECK_EXCEPTION(m.begin(), tinybpf::error, is_expected);
+    BOOST_CHECK_EXCEPTION(static_cast<void>(m.entries().begin()), tinybpf::error, is_expected);
+    BOOST_CHECK_EXCEPTION(static_cast<void>(m.begin()), tinybpf::error, is_expected);
   });
 }
 

@@ -288,6 +288,14 @@ BOOST_AUTO_TEST_CASE(of_sockets_of_asio) {
   BOOST_TEST(!sockets.lookup(0).has_value());
 }
 
+// A cookie may have 64 bits, though the kernel begins with small ones.
+BOOST_AUTO_TEST_CASE(give_all_bits_of_a_number) {
+  constexpr std::uint32_t key = 3;
+  constexpr std::uint64_t cookie = 0xfedcba9876543210;
+  obj.map("totals").update(test::bytes_of(key), test::bytes_of(cookie));
+  BOOST_TEST(tinybpf::detail::lookup_descriptor(obj.map("totals"), test::bytes_of(key), ec, details).value() == cookie);
+}
+
 BOOST_AUTO_TEST_CASE(of_sockets_with_small_values_cannot_be_read) {
   connected_pair pair;
   for (auto const type : {map_type::sockmap, map_type::sockhash}) {

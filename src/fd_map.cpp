@@ -9,6 +9,13 @@
 #include <vector>
 
 namespace tinybpf::detail {
+namespace {
+
+bool has_maps(map const& m) noexcept {
+  return m.type() == map_type::array_of_maps || m.type() == map_type::hash_of_maps;
+}
+
+}  // namespace
 
 void update_descriptor(map const& m, std::span<std::byte const> key, int fd, update_flag flag, error_code& ec,
                        diagnostics& details) {
@@ -22,10 +29,9 @@ void update_descriptor(map const& m, std::span<std::byte const> key, int fd, upd
   std::memcpy(value.data(), &fd, std::min(value.size(), sizeof fd));
   m.update(key, value, flag, ec, details);
   if (ec != boost::system::errc::invalid_argument) return;
-  auto const type = m.type();
-  if (type == map_type::array_of_maps || type == map_type::hash_of_maps)
+  if (has_maps(m))
     details.hint = "it has to be a map like the one that '" + details.map + "' was declared with";
-  else if (type == map_type::prog_array)
+  else if (m.type() == map_type::prog_array)
     details.hint = "it has to be a program like those that use the map";
 }
 
@@ -36,6 +42,18 @@ std::optional<std::uint64_t> lookup_descriptor(map const& m, std::span<std::byte
   std::uint64_t number = 0;
   std::memcpy(&number, value.data(), std::min(value.size(), sizeof number));
   return number;
+}
+
+map lookup_map(map const& m, std::span<std::byte const> key, error_code& ec, diagnostics& details) {
+  if (!ready(handle_access::core(m).get(), "lookup", ec, details)) return {};
+  if (!has_maps(m)) {  // else the number of a program or socket would be taken for a map's
+    details.map = m.name();
+    report(ec, details, errc::wrong_map_type,
+           "lookup of a map in map '" + details.map + "', which is of type " + std::string{to_string(m.type())});
+    return {};
+  }
+  auto const id = lookup_descriptor(m, key, ec, details);
+  return id ? map::open_by_id(static_cast<std::uint32_t>(*id), ec, details) : map{};
 }
 
 }  // namespace tinybpf::detail

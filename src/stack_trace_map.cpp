@@ -51,12 +51,20 @@ std::optional<std::vector<std::uint64_t>> stack_trace_map::lookup(std::uint32_t 
   return found;
 }
 
-bool stack_trace_map::erase(std::uint32_t id) const { return map_.erase(detail::bytes_of(id)); }
+bool stack_trace_map::erase(std::uint32_t id) const {
+  return detail::or_throw([&](auto& ec, auto& details) { return erase(id, ec, details); });
+}
 
-bool stack_trace_map::erase(std::uint32_t id, error_code& ec) const { return map_.erase(detail::bytes_of(id), ec); }
+bool stack_trace_map::erase(std::uint32_t id, error_code& ec) const {
+  diagnostics details;
+  return erase(id, ec, details);
+}
 
 bool stack_trace_map::erase(std::uint32_t id, error_code& ec, diagnostics& details) const {
-  return map_.erase(detail::bytes_of(id), ec, details);
+  bool const erased = map_.erase(detail::bytes_of(id), ec, details);
+  // What the kernel says of numbers that are too great for the map, such as a failed bpf_get_stackid()'s.
+  if (ec == boost::system::errc::argument_list_too_long) detail::begin(ec, details);
+  return erased;
 }
 
 }  // namespace tinybpf

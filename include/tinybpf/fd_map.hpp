@@ -23,6 +23,7 @@ void update_descriptor(map const& m, std::span<std::byte const> key, int fd, upd
                        diagnostics& details);
 std::optional<std::uint64_t> lookup_descriptor(map const& m, std::span<std::byte const> key, error_code& ec,
                                                diagnostics& details);
+map lookup_map(map const& m, std::span<std::byte const> key, error_code& ec, diagnostics& details);
 
 /// What has a descriptor of its own: sockets and other objects of Asio.
 template <class T>
@@ -142,7 +143,7 @@ class fd_map {
   }
 
   /// The map that is stored in a map of maps; closed, and no error, if there is no such entry. It is a handle of its
-  /// own. Errors: those of `lookup` and of `map::open_by_id`.
+  /// own. Errors: `errc::wrong_map_type` for a map of other things; those of `lookup` and of `map::open_by_id`.
   [[nodiscard]] map lookup_map(K const& key) const {
     return detail::or_throw([&](error_code& ec, diagnostics& details) { return lookup_map(key, ec, details); });
   }
@@ -153,8 +154,7 @@ class fd_map {
   }
   /// @overload
   map lookup_map(K const& key, error_code& ec, diagnostics& details) const {
-    auto const id = lookup(key, ec, details);
-    return id ? map::open_by_id(static_cast<std::uint32_t>(*id), ec, details) : map{};
+    return detail::lookup_map(map_, detail::bytes_of(key), ec, details);
   }
 
  private:

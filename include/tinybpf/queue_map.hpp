@@ -45,9 +45,8 @@ class queue_map {
   /// The map itself.
   [[nodiscard]] map const& untyped() const noexcept { return map_; }
 
-  /// Adds a value. `update_flag::exist` makes room for it in a full map by dropping what would be popped last. Errors:
-  /// `errc::closed`, `errc::not_loaded`; the kernel's E2BIG (full), EINVAL (`update_flag::no_exist` means nothing here)
-  /// and others.
+  /// Adds a value. `update_flag::exist` makes room for it in a full map by dropping the oldest. Errors: `errc::closed`,
+  /// `errc::not_loaded`; the kernel's E2BIG (full), EINVAL (`update_flag::no_exist` means nothing here) and others.
   void push(V const& value, update_flag flag = update_flag::any) const {
     map_.update({}, detail::bytes_of(value), flag);
   }

@@ -9,12 +9,17 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tinybpf::detail {
 
 /// True for the types of which each CPU has values of its own.
 bool is_per_cpu(map_type type) noexcept;
+
+/// Of the map of a section of global variables, ".rodata" from "object.rodata"; empty for any other map. The object's
+/// name may have dots of its own; a section that is none of libbpf's four has no object's name before it.
+std::string_view section_of(map_core const& m) noexcept;
 
 /// What must hold before a system call on a map; says what does not.
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details);

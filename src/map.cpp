@@ -66,9 +66,8 @@ btf_type declared(detail::map_core const* core, std::uint32_t id, std::string_vi
   if (!tables) return {};
   if (id != 0) return detail::btf_access::make(tables, id);
   auto const types = detail::btf_access::make(tables);
-  auto const dot = core->name.find('.');
-  if (dot != std::string::npos) {
-    auto const section = part == "value" ? types.find(core->name.substr(dot), btf_kind::datasec) : std::nullopt;
+  if (auto const name = detail::section_of(*core); !name.empty()) {
+    auto const section = part == "value" ? types.find(name, btf_kind::datasec) : std::nullopt;
     return section.value_or(btf_type{});
   }
   auto const maps = types.find(".maps", btf_kind::datasec);

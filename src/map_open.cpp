@@ -66,11 +66,13 @@ std::shared_ptr<map_core> own_core(owned_descriptor fd, std::string name, std::s
 }
 
 /// Says what the path has to do with an EPERM, which the kernel gives for two reasons.
-std::string why_no_pin(std::filesystem::path const& path) {
+std::string why_no_pin(std::filesystem::path const& path, error_code code) {
+  if (code != boost::system::errc::operation_not_permitted) return {};
   struct statfs found {};
   auto const folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path{"."};
   if (::statfs(folder.c_str(), &found) == 0 && found.f_type != static_cast<decltype(found.f_type)>(BPF_FS_MAGIC))
     return folder.string() + " is in no BPF file system; /sys/fs/bpf is one where it is mounted";
+  if (path.filename().string().find('.') != std::string::npos) return "a pin's name must have no dot";
   return {};
 }
 
@@ -112,8 +114,8 @@ map map::create(map_type type, std::string_view name, std::uint32_t key_size, st
   int const fd =
       bpf_map_create(static_cast<bpf_map_type>(type), own_name.c_str(), key_size, value_size, max_entries, &raw);
   auto const what = "cannot create map '" + own_name + "' of type " + std::string{to_string(type)};
-  details.map = own_name;
   if (fd < 0) {
+    details.map = own_name;
     report(ec, details, detail::from_libbpf(fd), what);
     return {};
   }
@@ -232,13 +234,17 @@ void map::pin(std::filesystem::path const& path, error_code& ec) const {
 
 void map::pin(std::filesystem::path const& path, error_code& ec, diagnostics& details) const {
   if (!detail::ready(core_.get(), "pin", ec, details)) return;
-  details.map = core_->name;
   auto const what = "cannot pin map '" + core_->name + "' at " + path.string();
+  auto const refuse = [&](error_code code, std::string why, std::string hint = {}) {
+    details.map = core_->name;
+    report(ec, details, code, what + std::move(why), std::move(hint));
+  };
   std::lock_guard const lock{core_->mutex};
-  if (!core_->pin_path.empty())
-    return report(ec, details, detail::from_libbpf(EEXIST), what + ": it is pinned at " + core_->pin_path);
-  if (int const err = bpf_obj_pin(fd(), path.c_str()); err != 0)
-    return report(ec, details, detail::from_libbpf(err), what, detail::why_no_pin(path));
+  if (!core_->pin_path.empty()) return refuse(detail::from_libbpf(EEXIST), ": it is pinned at " + core_->pin_path);
+  if (int const err = bpf_obj_pin(fd(), path.c_str()); err != 0) {
+    auto const code = detail::from_libbpf(err);
+    return refuse(code, {}, detail::why_no_pin(path, code));
+  }
   core_->pin_path = std::filesystem::absolute(path).string();
 }
 
@@ -253,25 +259,26 @@ void map::unpin(error_code& ec) const {
 
 void map::unpin(error_code& ec, diagnostics& details) const {
   if (!detail::ready(core_.get(), "unpin", ec, details)) return;
-  details.map = core_->name;
-  auto const what = "cannot unpin map '" + core_->name + "'";
+  auto const refuse = [&](error_code code, std::string const& why) {
+    details.map = core_->name;
+    report(ec, details, code, "cannot unpin map '" + core_->name + "'" + why);
+  };
   std::lock_guard const lock{core_->mutex};
   auto& path = core_->pin_path;
-  if (path.empty()) return report(ec, details, errc::not_found, what + ": it was not pinned");
+  if (path.empty()) return refuse(errc::not_found, ": it was not pinned");
   bpf_map_info here{};
   bpf_map_info there{};
   owned_descriptor const found{bpf_obj_get(path.c_str())};
   if (found.get() < 0) {
     auto const code = detail::from_libbpf(found.get());
-    report(ec, details, code, what + " at " + path);
+    refuse(code, " at " + path);
     if (code == boost::system::errc::no_such_file_or_directory) path.clear();
     return;
   }
   bool const same = !detail::not_a_map(found.get()) && detail::info_of(found.get(), there) == 0 &&
                     detail::info_of(fd(), here) == 0 && here.id == there.id;
-  if (!same)
-    return report(ec, details, detail::from_libbpf(EBUSY), what + " at " + path + ": something else is pinned there");
-  if (::unlink(path.c_str()) != 0) return report(ec, details, detail::last_errno(), what + " at " + path);
+  if (!same) return refuse(detail::from_libbpf(EBUSY), " at " + path + ": something else is pinned there");
+  if (::unlink(path.c_str()) != 0) return refuse(detail::last_errno(), " at " + path);
   path.clear();
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <mutex>
 #include <string>
 
@@ -16,9 +17,12 @@ namespace {
 
 using detail::report;
 
+enum class may_be : std::uint8_t { new_only, reused };
+
 /// Does `set(bpf_map*)`, which gives 0 or what libbpf says, if the object is open and not loaded.
 template <class Set>
-void configure(detail::map_core* core, char const* what, error_code& ec, diagnostics& details, Set set) {
+void configure(detail::map_core* core, char const* what, error_code& ec, diagnostics& details, Set set,
+               may_be wanted = may_be::new_only) {
   detail::begin(ec, details);
   if (core == nullptr) return report(ec, details, errc::closed, std::string{what} + " of no map");
   details.map = core->name;
@@ -27,12 +31,16 @@ void configure(detail::map_core* core, char const* what, error_code& ec, diagnos
   if (core->phase() != detail::object_phase::open)
     return report(ec, details, errc::already_loaded, subject + ": the map exists already", "set it before load()");
   std::lock_guard const lock{core->owner->mutex()};
+  // Some versions of libbpf take what will have no effect.
+  if (wanted == may_be::new_only && bpf_map__fd(core->raw) >= 0)
+    return report(ec, details, detail::from_libbpf(EBUSY), subject + ": it reuses a map, which is as it is");
   detail::log_capture log;
   if (int const err = set(core->raw); err != 0) {
     details.log = log.take();
     report(ec, details, detail::from_libbpf(err), subject);
   }
   core->refresh();
+  if (!ec) details = diagnostics{};
 }
 
 }  // namespace
@@ -146,13 +154,16 @@ void map::reuse_fd(int fd, error_code& ec) const {
   reuse_fd(fd, ec, details);
 }
 void map::reuse_fd(int fd, error_code& ec, diagnostics& details) const {
-  configure(core_.get(), "reuse_fd", ec, details, [&](bpf_map* m) {
-    if (auto const code = detail::not_a_map(fd)) {
-      report(ec, details, code, "reuse_fd of map '" + core_->name + "': the descriptor is none of a map");
-      return 0;
-    }
-    return bpf_map__reuse_fd(m, fd);
-  });
+  configure(
+      core_.get(), "reuse_fd", ec, details,
+      [&](bpf_map* m) {
+        if (auto const code = detail::not_a_map(fd)) {
+          report(ec, details, code, "reuse_fd of map '" + core_->name + "': the descriptor is none of a map");
+          return 0;
+        }
+        return bpf_map__reuse_fd(m, fd);
+      },
+      may_be::reused);
 }
 
 }  // namespace tinybpf

@@ -21,13 +21,18 @@ namespace detail {
 struct global_place {
   std::shared_ptr<map_core> section;
   std::size_t offset = 0;
+  std::size_t size = 0;
   std::string name;
 
   /// As a whole, if the size is that of a number.
-  void read(void* value, std::size_t size, error_code& ec, diagnostics& details) const;
-  void write(void const* value, std::size_t size, error_code& ec, diagnostics& details) const;
-  /// The variable's memory, or null and what is wrong.
-  void* find(bool writing, error_code& ec, diagnostics& details) const;
+  void read(void* value, error_code& ec, diagnostics& details) const;
+  void write(void const* value, error_code& ec, diagnostics& details) const;
+  /// The variable's memory for writing, if it is so aligned; or null and what is wrong.
+  void* writable(std::size_t alignment, error_code& ec, diagnostics& details) const;
+
+ private:
+  bool usable(bool writing, error_code& ec, diagnostics& details) const;
+  std::byte* find(bool writing, error_code& ec, diagnostics& details) const;
 };
 
 }  // namespace detail
@@ -39,8 +44,9 @@ struct global_place {
 /// (.kconfig) can be read after load only.
 ///
 /// A handle; it keeps the object's state. Closed when the object is: then every call reports `errc::closed`. One that
-/// programs change meanwhile is read and written as a whole if it has 1, 2, 4 or 8 bytes; of a larger one a part may be
-/// newer than another. Thread-safety: as that of a variable, which is atomic if it has such a size.
+/// programs change meanwhile is read and written as a whole if it has 1, 2, 4 or 8 bytes and lies at a multiple of
+/// that; of a larger one a part may be newer than another. Thread-safety: as that of a variable, which is atomic if it
+/// has such a size.
 template <shared_with_kernel T>
   requires std::default_initializable<T>
 class global_variable {
@@ -62,14 +68,15 @@ class global_variable {
   /// @overload
   T load(error_code& ec, diagnostics& details) const {
     T value{};
-    place_.read(&value, sizeof(T), ec, details);
+    place_.read(&value, ec, details);
     return value;
   }
   /// The value likewise.
   [[nodiscard]] operator T() const { return load(); }  // NOLINT: it stands for the variable
 
-  /// Sets the value. Errors: `errc::closed`; EPERM for a constant once the object is loaded, and for what the kernel
-  /// was configured with.
+  /// Sets the value. Errors: `errc::closed`; EPERM for a constant once the object is loaded, for what the kernel was
+  /// configured with, and if the section was frozen; `errc::not_supported` after load if all variables of the section
+  /// are static, because libbpf does not share it then.
   void store(T const& value) const {
     detail::or_throw([&](error_code& ec, diagnostics& details) { store(value, ec, details); });
   }
@@ -79,9 +86,7 @@ class global_variable {
     store(value, ec, details);
   }
   /// @overload
-  void store(T const& value, error_code& ec, diagnostics& details) const {
-    place_.write(&value, sizeof(T), ec, details);
-  }
+  void store(T const& value, error_code& ec, diagnostics& details) const { place_.write(&value, ec, details); }
   /// Sets the value likewise.
   global_variable const& operator=(T const& value) const {  // NOLINT: it stands for the variable
     store(value);
@@ -89,20 +94,22 @@ class global_variable {
   }
   global_variable(global_variable const&) = default;
   global_variable(global_variable&&) noexcept = default;
-  /// Means another variable from now on, as of any handle.
-  global_variable& operator=(global_variable const&) = default;
+  /// Means another variable from now on, as of any handle. Not of one that has no name: in `obj.global<int>("a") =
+  /// obj.global<int>("b")` the value is assigned.
+  global_variable& operator=(global_variable const&) & = default;
   /// @overload
-  global_variable& operator=(global_variable&&) noexcept = default;
+  global_variable& operator=(global_variable&&) & noexcept = default;
   ~global_variable() = default;
 
   /// The variable's memory, for adding to it and the like. Before load it is that of the initial value, and worth
-  /// nothing once the object is loaded; after load it lives as long as a handle of the object. Errors: those of
-  /// `store`.
+  /// nothing once the object is loaded; after load it lives until the object is closed, or its last handle goes.
+  /// Errors: those of `store`; `errc::not_supported` for a struct that the object does not align enough.
   [[nodiscard]] std::atomic_ref<T> atomic() const
     requires(std::atomic_ref<T>::is_always_lock_free)
   {
-    auto* const memory =
-        detail::or_throw([&](error_code& ec, diagnostics& details) { return place_.find(true, ec, details); });
+    auto* const memory = detail::or_throw([&](error_code& ec, diagnostics& details) {
+      return place_.writable(std::atomic_ref<T>::required_alignment, ec, details);
+    });
     return std::atomic_ref<T>{*static_cast<T*>(memory)};
   }
 

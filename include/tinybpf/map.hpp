@@ -159,9 +159,10 @@ class map {
   [[nodiscard]] dynamic_map dynamic() const;
 
   /// Settings of a map that is not loaded yet, under libbpf's names. Errors of all: `errc::closed`,
-  /// `errc::already_loaded`, `errc::operation_in_progress` (the object is being loaded), or libbpf's EINVAL.
+  /// `errc::already_loaded`, `errc::operation_in_progress` (the object is being loaded), or libbpf's EINVAL, or EBUSY
+  /// for a map that reuses another.
   ///
-  /// How many entries it is to hold; of ring buffers bytes.
+  /// How many entries it is to hold; of ring buffers bytes, which libbpf rounds up to a power of two and whole pages.
   void set_max_entries(std::uint32_t entries) const;
   /// @overload
   void set_max_entries(std::uint32_t entries, error_code& ec) const;
@@ -213,8 +214,8 @@ class map {
   void reuse_fd(int fd, error_code& ec, diagnostics& details) const;
 
   /// Pins the map at a path of a BPF file system: it lives there until it is unpinned, also without this process.
-  /// Errors: `errc::closed`, `errc::not_loaded`, EPERM (no BPF file system), EEXIST, ENOENT (no such folder), EINVAL (a
-  /// name with a dot) and others.
+  /// Errors: `errc::closed`, `errc::not_loaded`, EPERM (no BPF file system, or a name with a dot), EEXIST (something is
+  /// there, or the map has a pin already: a clone may have another), ENOENT (no such folder) and others.
   void pin(std::filesystem::path const& path) const;
   /// @overload
   void pin(std::filesystem::path const& path, error_code& ec) const;
@@ -231,7 +232,7 @@ class map {
   [[nodiscard]] std::filesystem::path pin_path() const;
 
   /// From now on user space can only read the map; programs may still write. For good. Errors: `errc::closed`,
-  /// `errc::not_loaded`; EBUSY if it is mapped for writing, or frozen; others of the kernel.
+  /// `errc::not_loaded`; EBUSY if it is mapped for writing, EPERM if it is frozen; others of the kernel.
   void freeze() const;
   /// @overload
   void freeze(error_code& ec) const;

@@ -60,6 +60,12 @@ bool is_per_cpu(map_type type) noexcept {
          type == map_type::percpu_cgroup_storage;
 }
 
+std::string_view section_of(map_core const& m) noexcept {
+  std::string_view const name{m.name};
+  auto const dot = name.starts_with('.') ? 0 : name.rfind('.');
+  return dot == name.npos ? std::string_view{} : name.substr(dot);
+}
+
 std::size_t possible_cpus() noexcept {
   static std::atomic<int> known{0};
   if (known.load(std::memory_order_relaxed) <= 0) {

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tinybpf::detail {
@@ -18,6 +19,10 @@ bool is_per_cpu(map_type type) noexcept;
 
 /// `map::lookup_size()`.
 std::size_t lookup_size(map_core const& core) noexcept;
+
+/// Of the map of a section of global variables, ".rodata" from "object.rodata"; empty for any other map. The object's
+/// name may have dots of its own; a section that is none of libbpf's four has no object's name before it.
+std::string_view section_of(map_core const& m) noexcept;
 
 /// What must hold before a system call on a map; says what does not.
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details);

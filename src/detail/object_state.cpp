@@ -37,12 +37,17 @@ void map_core::refresh() {
   value_size = bpf_map__value_size(raw);
   max_entries = bpf_map__max_entries(raw);
   flags = bpf_map__map_flags(raw);
-  auto const now = bpf_map__fd(raw);
-  fd = now > 0 ? now : -1;
   if (char const* const path = bpf_map__is_pinned(raw) ? bpf_map__pin_path(raw) : nullptr) {
     std::lock_guard const lock{mutex};
     pin_path = path;
   }
+}
+
+void map_core::loaded() {
+  refresh();
+  auto const now = bpf_map__fd(raw);
+  fd = now > 0 ? now : -1;
+  inner.reset(-1);
 }
 
 void map_core::forget() {
@@ -151,10 +156,7 @@ void object_state::finish_load(error_code& ec, diagnostics& details) {
     phase_ = object_phase::failed;
     return;
   }
-  for (auto& m : maps_) {
-    m.refresh();
-    m.inner.reset(-1);
-  }
+  for (auto& m : maps_) m.loaded();
   phase_ = object_phase::loaded;
 }
 
@@ -175,6 +177,10 @@ void object_state::explain_load_failure(int err, std::string log, error_code& ec
   }
   auto const code = from_libbpf(err);
   std::string hint;
+  // libbpf's line ends so, after the path.
+  if (auto const mismatch = log.find("': parameter mismatch"); mismatch != std::string::npos)
+    hint = "another kind of map is pinned at " + log.substr(0, mismatch).substr(log.rfind('\'', mismatch - 1) + 1) +
+           ": remove it, or choose another open_options::pin_root_path";
   if (code == boost::system::errc::operation_not_permitted) {
     auto needed = needed_for_maps();
     for (auto const& p : programs_)

@@ -54,6 +54,7 @@ struct map_core {
   std::mutex mutex;  // for what follows
   std::string pin_path;
   std::shared_ptr<void> memory;  // of a section of global variables, once it was asked for
+  bool memory_writable = false;
 
   map_core(object_state* o, bpf_map* r);
   /// A map on its own.
@@ -64,7 +65,11 @@ struct map_core {
   bool usable(bool must_be_loaded, std::string_view what, error_code& ec, diagnostics& details) const;
   std::shared_ptr<type_registry> const& types() const noexcept;
 
+  /// What may have been set. Not the descriptor: before load that of a map to be reused is libbpf's alone, which closes
+  /// it if loading fails.
   void refresh();
+  /// Likewise, after load.
+  void loaded();
   void forget();
 
  private:

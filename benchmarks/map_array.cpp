@@ -136,7 +136,7 @@ std::vector<row> rows_of(std::string const& group, std::uint64_t accesses, std::
 
 std::vector<row> array_rows(map_sizes const& n) {
   auto rows = rows_of<14>("An array of 128 KiB in shared memory", n.accesses, n.rounds);
-  auto const large = rows_of<20>("An array of 8 MiB in shared memory", 4 * n.accesses, n.repetitions);
+  auto const large = rows_of<20>("An array of 8 MiB in shared memory", 4 * n.accesses, n.rounds);
   rows.insert(rows.end(), large.begin(), large.end());
   return rows;
 }

@@ -25,7 +25,10 @@ array_memory map_array(map const& m, type_shape const& value, bool writable, fie
   array_memory memory{nullptr, core->max_entries, core->name};
   auto const bytes = memory.count * ((value.size + 7) / 8 * 8);
   memory.mapping = map_memory(core->fd, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, 0);
-  if (memory.mapping) return memory;
+  if (memory.mapping) {
+    begin(ec, details);
+    return memory;
+  }
   auto const code = last_errno();
   report(ec, details, code, "cannot map " + what,
          writable && code == boost::system::errc::operation_not_permitted

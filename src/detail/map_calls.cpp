@@ -55,11 +55,6 @@ auto storing(btf_type const& type) -> std::optional<std::vector<std::byte>> (*)(
 
 }  // namespace
 
-bool is_per_cpu(map_type type) noexcept {
-  return type == map_type::percpu_hash || type == map_type::percpu_array || type == map_type::lru_percpu_hash ||
-         type == map_type::percpu_cgroup_storage;
-}
-
 std::string_view section_of(map_core const& m) noexcept {
   std::string_view const name{m.name};
   auto const dot = name.starts_with('.') ? 0 : name.rfind('.');
@@ -74,12 +69,6 @@ std::size_t possible_cpus() noexcept {
   }
   auto const cpus = known.load(std::memory_order_relaxed);
   return cpus > 0 ? static_cast<std::size_t>(cpus) : 0;
-}
-
-std::size_t lookup_size(map_core const& core) noexcept {
-  std::size_t const one = core.value_size.load(std::memory_order_relaxed);
-  if (!is_per_cpu(core.type.load(std::memory_order_relaxed))) return one;
-  return (one + 7) / 8 * 8 * possible_cpus();
 }
 
 bool ready(map_core* core, char const* operation, error_code& ec, diagnostics& details) {

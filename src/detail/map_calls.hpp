@@ -15,10 +15,17 @@
 namespace tinybpf::detail {
 
 /// True for the types of which each CPU has values of its own.
-bool is_per_cpu(map_type type) noexcept;
+constexpr bool is_per_cpu(map_type type) noexcept {
+  return type == map_type::percpu_hash || type == map_type::percpu_array || type == map_type::lru_percpu_hash ||
+         type == map_type::percpu_cgroup_storage;
+}
 
-/// `map::lookup_size()`.
-std::size_t lookup_size(map_core const& core) noexcept;
+/// `map::lookup_size()`. In each lookup and update, so it is inlined.
+inline std::size_t lookup_size(map_core const& core) noexcept {
+  std::size_t const one = core.value_size.load(std::memory_order_relaxed);
+  if (!is_per_cpu(core.type.load(std::memory_order_relaxed))) return one;
+  return (one + 7) / 8 * 8 * possible_cpus();
+}
 
 /// Of the map of a section of global variables, ".rodata" from "object.rodata"; empty for any other map. The object's
 /// name may have dots of its own; a section that is none of libbpf's four has no object's name before it.

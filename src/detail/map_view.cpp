@@ -41,13 +41,14 @@ bool right_type(map const& m, view_of const& view, char const* part, std::size_t
 
 void check_view(map const& m, view_of const& view, field_names names, error_code& ec, diagnostics& details) {
   begin(ec, details);
-  if (!m.is_open()) return report(ec, details, errc::closed, std::string{view.name} + " of a closed map");
   details.map = m.name();
+  if (!m.is_open()) return report(ec, details, errc::closed, std::string{view.name} + " of a closed map");
   if (!right_kind(m, view, ec, details)) return;
   if (view.key != nullptr && !right_type(m, view, "key", m.key_size(), m.btf_key(), *view.key, names, ec, details))
     return;
   if (view.value != nullptr)
     right_type(m, view, "value", m.value_size(), m.btf_value(), *view.value, names, ec, details);
+  if (!ec) begin(ec, details);
 }
 
 void check_key_size(map const& m, char const* name, std::size_t size, error_code& ec, diagnostics& details) {

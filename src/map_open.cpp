@@ -110,6 +110,8 @@ map map::create(map_type type, std::string_view name, std::uint32_t key_size, st
   if (options.inner_map != nullptr) {
     if (!detail::ready(options.inner_map->core_.get(), "create: inner map", ec, details)) return {};
     raw.inner_map_fd = static_cast<__u32>(options.inner_map->fd());
+  } else if (type == map_type::array_of_maps || type == map_type::hash_of_maps) {
+    raw.inner_map_fd = static_cast<__u32>(-1);  // 0 may be a map
   }
   int const fd =
       bpf_map_create(static_cast<bpf_map_type>(type), own_name.c_str(), key_size, value_size, max_entries, &raw);

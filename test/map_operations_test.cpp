@@ -8,8 +8,10 @@
 #include <tinybpf/map.hpp>
 #include <tinybpf/object.hpp>
 #include <tinybpf/program.hpp>
+#include <tinybpf/queue_map.hpp>
 #include <tinybpf/typed_map.hpp>
 
+#include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
@@ -24,6 +26,8 @@
 #include <mntent.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -38,6 +42,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <filesystem>
 #include <iterator>
 #include <optional>
 #include <ostream>
@@ -203,6 +208,26 @@ class process {
   pid_t id_;
 };
 
+/// A folder of its own in the BPF file system, gone with all that is pinned there.
+class pin_folder {
+ public:
+  pin_folder() {
+    std::string pattern = "/sys/fs/bpf/tinybpf_test_XXXXXX";
+    if (mkdtemp(pattern.data()) == nullptr) checked(-1, "mkdtemp");
+    path_ = pattern;
+  }
+  pin_folder(pin_folder const&) = delete;
+  pin_folder& operator=(pin_folder const&) = delete;
+  ~pin_folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::filesystem::path const& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 struct kind;
 
 /// A map with one entry, if it can have one, and what two more are made of.
@@ -225,6 +250,7 @@ struct subject {
   std::deque<cgroup> cgroups;
   std::deque<process> processes;
   std::vector<descriptor> attachments;
+  std::optional<pin_folder> pins;
 };
 
 constexpr int no_descriptor = 0x7fffffff;
@@ -513,12 +539,22 @@ struct operation {
     return copy;
   }
 
+  /// What a queue and a stack then have: the numbers of its values, the oldest first.
+  constexpr operation keeping(char const* in_queue, char const* in_stack) const {
+    auto copy = *this;
+    copy.queued = in_queue;
+    copy.stacked = in_stack;
+    return copy;
+  }
+
   char const* name;
   char const* words;  ///< that messages may have for it; of several steps they name the one that failed
   std::array<then, 2> leaves;
   std::size_t entries_before = 1;
   bool undivided = true;
   bool walks = false;
+  char const* queued = nullptr;
+  char const* stacked = nullptr;
   bool (*throwing)(subject&);
   bool (*with_code)(subject&, error_code&);
   bool (*with_details)(subject&, error_code&, diagnostics&);
@@ -546,6 +582,21 @@ constexpr auto update_wrong = [](subject& s, auto&... how) {
 template <std::size_t I>
 constexpr auto erase = [](subject& s, auto&... how) { return s.map.erase(s.keys[I], how...); };
 
+/// What a key has, whatever it stands for; empty if nothing or if that cannot be read.
+bytes stored_under(subject const& s, bytes const& key) {
+  error_code ignored;
+  return s.map.lookup(key, ignored).value_or(bytes{});
+}
+
+template <std::size_t I>
+constexpr auto take = [](subject& s, auto&... how) {
+  auto const before = stored_under(s, s.keys[I]);
+  bytes value(s.map.lookup_size());
+  bool const found = s.map.lookup_and_delete(s.keys[I], value, how...);
+  if (found) BOOST_TEST((value == before));
+  return found;
+};
+
 constexpr auto any = update_flag::any;
 constexpr auto no_exist = update_flag::no_exist;
 constexpr auto exist = update_flag::exist;
@@ -563,45 +614,52 @@ constexpr operation lookups_and_erasures[] = {
     {"lookup of no entry", "lookup", lookup<1>},
     {"erase", "erase", erase<0>, then::gone},
     {"erase of no entry", "erase", erase<1>},
+    {"take", "lookup and delete", take<0>, then::gone},
+    {"take of no entry", "lookup and delete", take<1>},
 };
 
-// The lookup of a queue or stack is a peek. That of a Bloom filter takes the value to look for, and as a vector finds
-// none of zeros. Cgroup storages last as long as the attachment; devmaps, cpumaps and xskmaps empty what is empty.
+// Kernels before 6.18 take no stack out.
+constexpr outcome new_ok = outcome::either(ok, ENOTSUP);
+constexpr outcome new_none = outcome::either(none, ENOTSUP);
+
+// The lookup of a queue or stack is a peek, and what takes from it a pop. The lookup of a Bloom filter takes the value
+// to look for, and as a vector finds none of zeros. Cgroup storages last as long as the attachment; devmaps, cpumaps
+// and xskmaps empty what is empty.
 // clang-format off
 constexpr row<std::size(lookups_and_erasures)> of_lookups_and_erasures[] = {
-  //                       lookup   vector   no entry erase    no entry
-  {hash,                  {ok,      ok,      none,    ok,      none}},
-  {array,                 {ok,      ok,      ok,      EINVAL,  EINVAL}},
-  {prog_array,            {ok,      ok,      none,    ok,      none}},
-  {perf_event_array,      {ENOTSUP, ENOTSUP, ENOTSUP, ok,      none}},
-  {percpu_hash,           {ok,      ok,      none,    ok,      none}},
-  {percpu_array,          {ok,      ok,      ok,      EINVAL,  EINVAL}},
-  {stack_trace,           {ok,      ok,      none,    ok,      none}},
-  {cgroup_array,          {ENOTSUP, ENOTSUP, ENOTSUP, ok,      none}},
-  {lru_hash,              {ok,      ok,      none,    ok,      none}},
-  {lru_percpu_hash,       {ok,      ok,      none,    ok,      none}},
-  {lpm_trie,              {ok,      ok,      none,    ok,      none}},
-  {array_of_maps,         {ok,      ok,      none,    ok,      none}},
-  {hash_of_maps,          {ok,      ok,      none,    ok,      none}},
-  {devmap,                {ok,      ok,      none,    ok,      ok}},
-  {sockmap,               {ok,      ok,      none,    ok,      EINVAL}},
-  {cpumap,                {ok,      ok,      none,    ok,      ok}},
-  {xskmap,                {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ok}},
-  {sockhash,              {ok,      ok,      none,    ok,      none}},
-  {cgroup_storage,        {ok,      ok,      none,    EINVAL,  EINVAL}},
-  {reuseport_sockarray,   {ok,      ok,      none,    ok,      none}},
-  {percpu_cgroup_storage, {ok,      ok,      none,    EINVAL,  EINVAL}},
-  {queue,                 {ok,      ok,      ok,      EINVAL,  EINVAL}},
-  {stack,                 {ok,      ok,      ok,      EINVAL,  EINVAL}},
-  {sk_storage,            {ok,      ok,      none,    ok,      none}},
-  {devmap_hash,           {ok,      ok,      none,    ok,      none}},
-  {ringbuf,               {ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP}},
-  {inode_storage,         {ok,      ok,      none,    ok,      none}},
-  {task_storage,          {ok,      ok,      none,    ok,      none}},
-  {bloom_filter,          {ok,      none,    none,    ENOTSUP, ENOTSUP}},
-  {user_ringbuf,          {ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP}},
-  {cgrp_storage,          {ok,      ok,      none,    ok,      none}},
-  {arena,                 {EINVAL,  EINVAL,  EINVAL,  ENOTSUP, ENOTSUP}},
+  //                       lookup   vector   no entry erase    no entry take     no entry
+  {hash,                  {ok,      ok,      none,    ok,      none,    ok,      none}},
+  {array,                 {ok,      ok,      ok,      EINVAL,  EINVAL,  ENOTSUP, ENOTSUP}},
+  {prog_array,            {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {perf_event_array,      {ENOTSUP, ENOTSUP, ENOTSUP, ok,      none,    ENOTSUP, ENOTSUP}},
+  {percpu_hash,           {ok,      ok,      none,    ok,      none,    ok,      none}},
+  {percpu_array,          {ok,      ok,      ok,      EINVAL,  EINVAL,  ENOTSUP, ENOTSUP}},
+  {stack_trace,           {ok,      ok,      none,    ok,      none,    new_ok,  new_none}},
+  {cgroup_array,          {ENOTSUP, ENOTSUP, ENOTSUP, ok,      none,    ENOTSUP, ENOTSUP}},
+  {lru_hash,              {ok,      ok,      none,    ok,      none,    ok,      none}},
+  {lru_percpu_hash,       {ok,      ok,      none,    ok,      none,    ok,      none}},
+  {lpm_trie,              {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {array_of_maps,         {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {hash_of_maps,          {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {devmap,                {ok,      ok,      none,    ok,      ok,      ENOTSUP, ENOTSUP}},
+  {sockmap,               {ok,      ok,      none,    ok,      EINVAL,  ENOTSUP, ENOTSUP}},
+  {cpumap,                {ok,      ok,      none,    ok,      ok,      ENOTSUP, ENOTSUP}},
+  {xskmap,                {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ok,      ENOTSUP, ENOTSUP}},
+  {sockhash,              {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {cgroup_storage,        {ok,      ok,      none,    EINVAL,  EINVAL,  ENOTSUP, ENOTSUP}},
+  {reuseport_sockarray,   {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {percpu_cgroup_storage, {ok,      ok,      none,    EINVAL,  EINVAL,  ENOTSUP, ENOTSUP}},
+  {queue,                 {ok,      ok,      ok,      EINVAL,  EINVAL,  ok,      ok}},
+  {stack,                 {ok,      ok,      ok,      EINVAL,  EINVAL,  ok,      ok}},
+  {sk_storage,            {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {devmap_hash,           {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {ringbuf,               {ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP}},
+  {inode_storage,         {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {task_storage,          {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {bloom_filter,          {ok,      none,    none,    ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP}},
+  {user_ringbuf,          {ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP}},
+  {cgrp_storage,          {ok,      ok,      none,    ok,      none,    ENOTSUP, ENOTSUP}},
+  {arena,                 {EINVAL,  EINVAL,  EINVAL,  ENOTSUP, ENOTSUP, ENOTSUP, ENOTSUP}},
 };
 // clang-format on
 
@@ -688,6 +746,16 @@ constexpr auto walk = [](subject& s, auto&... how) {
   return true;
 };
 
+constexpr auto count_map = [](subject& s, auto&... how) {
+  s.walked = s.map.count(how...);
+  return true;
+};
+
+constexpr auto clear_map = [](subject& s, auto&... how) {
+  s.walked = s.map.clear(how...);
+  return true;
+};
+
 constexpr auto count = [](subject& s, auto&... how) {
   auto const all = [&](auto const& v) {
     s.walked = v.count(how...);
@@ -718,57 +786,369 @@ constexpr auto delete_batch = [](subject& s, auto&... how) {
   return through_view(s, both, how...);
 };
 
-constexpr operation walks_and_batches[] = {
+template <bool Takes>
+constexpr auto read_batches = [](subject& s, auto&... how) {
+  auto const all = [&]<class K, class V>(tinybpf::typed_map<K, V> const& v) {
+    auto const before = stored_under(s, s.keys[0]);
+    std::array<K, 2> keys{};
+    std::array<V, 2> values{};
+    tinybpf::batch_position at;
+    std::size_t found = 0;
+    s.walked = 0;
+    do {
+      if constexpr (Takes)
+        found = v.lookup_and_delete_batch(at, keys, values, how...);
+      else
+        found = v.lookup_batch(at, keys, values, how...);
+      if (s.walked == 0 && found != 0) {
+        BOOST_TEST((copy_of(keys[0]) == s.keys[0]));
+        BOOST_TEST((copy_of(values[0]) == before));
+      }
+      s.walked += found;
+    } while (found != 0 && !at.ended());
+    return at.ended();
+  };
+  return through_view(s, all, how...);
+};
+
+template <class Cursor>
+auto next_page(boost::asio::io_context& io, Cursor& cursor) {
+  return test::run(io, cursor.next());
+}
+
+template <class Cursor>
+auto next_page(boost::asio::io_context& io, Cursor& cursor, error_code& ec, auto&... details) {
+  decltype(test::run(io, cursor.next())) page;
+  cursor.async_next(details..., [&](error_code e, auto found) {
+    ec = e;
+    page = found;
+  });
+  io.restart();
+  io.run();
+  return page;
+}
+
+constexpr auto drain = [](subject& s, auto&... how) {
+  auto const all = [&](auto const& v) {
+    auto const before = stored_under(s, s.keys[0]);
+    boost::asio::io_context io;
+    auto cursor = v.async_drain(io.get_executor());
+    s.walked = 0;
+    while (auto const page = next_page(io, cursor, how...)) {
+      BOOST_TEST((copy_of(page.keys()[0]) == s.keys[0]));
+      BOOST_TEST((copy_of(page.values()[0]) == before));
+      s.walked += page.size();
+    }
+    return true;
+  };
+  return through_view(s, all, how...);
+};
+
+constexpr operation walks[] = {
     operation{"walk", "walk, lookup", walk}.counting(),
+    operation{"count of the map", "walk, lookup", count_map}.counting(),
+    operation{"clear of the map", "walk, lookup, erase", clear_map, then::gone, then::gone}.in_part().counting(),
     {"typed view", "a typed view", view},
     operation{"count", "a typed view, walk, lookup", count}.counting(),
     operation{"clear", "a typed view, walk, lookup, erase", clear, then::gone, then::gone}.in_part().counting(),
+    operation{"drain", "a typed view, drain, lookup, erase", drain, then::gone}.counting(),
+};
+
+// Walks read values, which some kinds do not give.
+constexpr outcome per_cpu{errc::not_supported};  // each CPU has values of its own: no type for them
+constexpr outcome keyless{errc::size_mismatch};
+constexpr outcome never{errc::not_supported};  // nothing can be taken out
+
+// clang-format off
+constexpr row<std::size(walks)> of_walks[] = {
+  //                       walk     count    clear    view     count    clear    drain
+  {hash,                  {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {array,                 {ok,      ok,      EINVAL,  ok,      ok,      EINVAL,  never}},
+  {prog_array,            {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {perf_event_array,      {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ENOTSUP, ENOTSUP, ENOTSUP}},
+  {percpu_hash,           {ok,      ok,      ok,      per_cpu, per_cpu, per_cpu, per_cpu}},
+  {percpu_array,          {ok,      ok,      EINVAL,  per_cpu, per_cpu, per_cpu, per_cpu}},
+  {stack_trace,           {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {cgroup_array,          {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ENOTSUP, ENOTSUP, ENOTSUP}},
+  {lru_hash,              {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {lru_percpu_hash,       {ok,      ok,      ok,      per_cpu, per_cpu, per_cpu, per_cpu}},
+  {lpm_trie,              {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {array_of_maps,         {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {hash_of_maps,          {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {devmap,                {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {sockmap,               {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {cpumap,                {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {xskmap,                {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ENOTSUP, ENOTSUP, ENOTSUP}},
+  {sockhash,              {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {cgroup_storage,        {ok,      ok,      EINVAL,  ok,      ok,      EINVAL,  EINVAL}},
+  {reuseport_sockarray,   {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {percpu_cgroup_storage, {ok,      ok,      EINVAL,  per_cpu, per_cpu, per_cpu, per_cpu}},
+  {queue,                 {EINVAL,  EINVAL,  EINVAL,  keyless, keyless, keyless, keyless}},
+  {stack,                 {EINVAL,  EINVAL,  EINVAL,  keyless, keyless, keyless, keyless}},
+  {sk_storage,            {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ENOTSUP, ENOTSUP, ENOTSUP}},
+  {devmap_hash,           {ok,      ok,      ok,      ok,      ok,      ok,      ok}},
+  {ringbuf,               {ENOTSUP, ENOTSUP, ENOTSUP, keyless, keyless, keyless, keyless}},
+  {inode_storage,         {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ENOTSUP, ENOTSUP, ENOTSUP}},
+  {task_storage,          {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ENOTSUP, ENOTSUP, ENOTSUP}},
+  {bloom_filter,          {ENOTSUP, ENOTSUP, ENOTSUP, keyless, keyless, keyless, keyless}},
+  {user_ringbuf,          {ENOTSUP, ENOTSUP, ENOTSUP, keyless, keyless, keyless, keyless}},
+  {cgrp_storage,          {ENOTSUP, ENOTSUP, ENOTSUP, ok,      ENOTSUP, ENOTSUP, ENOTSUP}},
+  {arena,                 {ENOTSUP, ENOTSUP, ENOTSUP, keyless, keyless, keyless, keyless}},
+};
+// clang-format on
+
+constexpr operation batches[] = {
     operation{"batch update", "a typed view, batch update", update_batch, then::first_value, then::second_value}
         .in_part(),
     operation{"batch delete", "a typed view, batch delete", delete_batch, then::gone, then::gone}.of_full().in_part(),
+    operation{"batch lookup", "a typed view, batch lookup", read_batches<false>}.counting(),
+    operation{"batch take", "a typed view, batch lookup and delete", read_batches<true>, then::gone}.counting(),
 };
 
-// A walk, a count and a clearing read values, which some kinds do not give.
-constexpr outcome per_cpu{errc::not_supported};  // each CPU has values of its own: no type for them
-constexpr outcome keyless{errc::size_mismatch};
+// Kernels before 6.14, and before their stable releases got it, end at a slot without a map.
+constexpr outcome slots = outcome::either(ok, EINTR);
 
+// Unlike updates and deletions, these are never made of calls for single keys.
 // clang-format off
-constexpr row<std::size(walks_and_batches)> of_walks_and_batches[] = {
-  //                       walk     view     count    clear    update   delete
-  {hash,                  {ok,      ok,      ok,      ok,      ok,      ok}},
-  {array,                 {ok,      ok,      ok,      EINVAL,  ok,      EINVAL}},
-  {prog_array,            {ok,      ok,      ok,      ok,      ok,      ok}},
-  {perf_event_array,      {ENOTSUP, ok,      ENOTSUP, ENOTSUP, ok,      ok}},
-  {percpu_hash,           {ok,      per_cpu, per_cpu, per_cpu, per_cpu, per_cpu}},
-  {percpu_array,          {ok,      per_cpu, per_cpu, per_cpu, per_cpu, per_cpu}},
-  {stack_trace,           {ok,      ok,      ok,      ok,      EINVAL,  ENOENT}},
-  {cgroup_array,          {ENOTSUP, ok,      ENOTSUP, ENOTSUP, ok,      ok}},
-  {lru_hash,              {ok,      ok,      ok,      ok,      ok,      ok}},
-  {lru_percpu_hash,       {ok,      per_cpu, per_cpu, per_cpu, per_cpu, per_cpu}},
-  {lpm_trie,              {ok,      ok,      ok,      ok,      ok,      ok}},
-  {array_of_maps,         {ok,      ok,      ok,      ok,      ok,      ok}},
-  {hash_of_maps,          {ok,      ok,      ok,      ok,      ok,      ok}},
-  {devmap,                {ok,      ok,      ok,      ok,      ok,      ok}},
-  {sockmap,               {ok,      ok,      ok,      ok,      ok,      ok}},
-  {cpumap,                {ok,      ok,      ok,      ok,      ok,      ok}},
-  {xskmap,                {ENOTSUP, ok,      ENOTSUP, ENOTSUP, ok,      ok}},
-  {sockhash,              {ok,      ok,      ok,      ok,      ok,      ok}},
-  {cgroup_storage,        {ok,      ok,      ok,      EINVAL,  ENOENT,  EINVAL}},
-  {reuseport_sockarray,   {ok,      ok,      ok,      ok,      EBUSY,   ok}},
-  {percpu_cgroup_storage, {ok,      per_cpu, per_cpu, per_cpu, per_cpu, per_cpu}},
-  {queue,                 {EINVAL,  keyless, keyless, keyless, keyless, keyless}},
-  {stack,                 {EINVAL,  keyless, keyless, keyless, keyless, keyless}},
-  {sk_storage,            {ENOTSUP, ok,      ENOTSUP, ENOTSUP, ok,      ok}},
-  {devmap_hash,           {ok,      ok,      ok,      ok,      ok,      ok}},
-  {ringbuf,               {ENOTSUP, keyless, keyless, keyless, keyless, keyless}},
-  {inode_storage,         {ENOTSUP, ok,      ENOTSUP, ENOTSUP, ok,      ok}},
-  {task_storage,          {ENOTSUP, ok,      ENOTSUP, ENOTSUP, ok,      ok}},
-  {bloom_filter,          {ENOTSUP, keyless, keyless, keyless, keyless, keyless}},
-  {user_ringbuf,          {ENOTSUP, keyless, keyless, keyless, keyless, keyless}},
-  {cgrp_storage,          {ENOTSUP, ok,      ENOTSUP, ENOTSUP, ok,      ok}},
-  {arena,                 {ENOTSUP, keyless, keyless, keyless, keyless, keyless}},
+constexpr row<std::size(batches)> of_batches[] = {
+  //                       update   delete   lookup   take
+  {hash,                  {ok,      ok,      ok,      ok}},
+  {array,                 {ok,      EINVAL,  ok,      ENOTSUP}},
+  {prog_array,            {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {perf_event_array,      {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {percpu_hash,           {per_cpu, per_cpu, per_cpu, per_cpu}},
+  {percpu_array,          {per_cpu, per_cpu, per_cpu, per_cpu}},
+  {stack_trace,           {EINVAL,  ENOENT,  ENOTSUP, ENOTSUP}},
+  {cgroup_array,          {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {lru_hash,              {ok,      ok,      ok,      ok}},
+  {lru_percpu_hash,       {per_cpu, per_cpu, per_cpu, per_cpu}},
+  {lpm_trie,              {ok,      ok,      ok,      ENOTSUP}},
+  {array_of_maps,         {ok,      ok,      slots,   ENOTSUP}},
+  {hash_of_maps,          {ok,      ok,      ok,      ok}},
+  {devmap,                {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {sockmap,               {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {cpumap,                {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {xskmap,                {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {sockhash,              {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {cgroup_storage,        {ENOENT,  EINVAL,  ENOTSUP, ENOTSUP}},
+  {reuseport_sockarray,   {EBUSY,   ok,      ENOTSUP, ENOTSUP}},
+  {percpu_cgroup_storage, {per_cpu, per_cpu, per_cpu, per_cpu}},
+  {queue,                 {keyless, keyless, keyless, keyless}},
+  {stack,                 {keyless, keyless, keyless, keyless}},
+  {sk_storage,            {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {devmap_hash,           {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {ringbuf,               {keyless, keyless, keyless, keyless}},
+  {inode_storage,         {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {task_storage,          {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {bloom_filter,          {keyless, keyless, keyless, keyless}},
+  {user_ringbuf,          {keyless, keyless, keyless, keyless}},
+  {cgrp_storage,          {ok,      ok,      ENOTSUP, ENOTSUP}},
+  {arena,                 {keyless, keyless, keyless, keyless}},
 };
 // clang-format on
+
+// ---- Queues, stacks and Bloom filters by their views ----
+
+std::uint64_t number(subject const& s, std::size_t i) {
+  std::uint64_t n = 0;
+  std::memcpy(&n, s.values[i].data(), sizeof n);
+  return n;
+}
+
+template <template <class> class View, class F>
+bool through(subject& s, F f) {
+  View<std::uint64_t> const v{s.map};
+  return f(v);
+}
+
+template <template <class> class View, class F>
+bool through(subject& s, F f, error_code& ec) {
+  View<std::uint64_t> const v{s.map, ec};
+  return v.untyped().is_open() && f(v);
+}
+
+template <template <class> class View, class F>
+bool through(subject& s, F f, error_code& ec, diagnostics& details) {
+  View<std::uint64_t> const v{s.map, tinybpf::field_names::check, ec, details};
+  return v.untyped().is_open() && f(v);
+}
+
+template <update_flag Flag>
+constexpr auto push = [](subject& s, auto&... how) {
+  auto const one = [&](auto const& v) {
+    v.push(number(s, 2), Flag, how...);
+    return true;
+  };
+  return through<tinybpf::queue_map>(s, one, how...);
+};
+
+// The first of two is the next of a queue, and the second that of a stack.
+void check_next(subject const& s, std::optional<std::uint64_t> const& found) {
+  if (found) BOOST_TEST(*found == number(s, s.of.type == queue ? 0 : 1));
+}
+
+constexpr auto pop = [](subject& s, auto&... how) {
+  auto const one = [&](auto const& v) {
+    auto const found = v.pop(how...);
+    check_next(s, found);
+    return found.has_value();
+  };
+  return through<tinybpf::queue_map>(s, one, how...);
+};
+
+constexpr auto peek = [](subject& s, auto&... how) {
+  auto const one = [&](auto const& v) {
+    auto const found = v.peek(how...);
+    check_next(s, found);
+    return found.has_value();
+  };
+  return through<tinybpf::queue_map>(s, one, how...);
+};
+
+template <auto Operation>
+constexpr auto of_emptied = [](subject& s, auto&... how) {
+  bytes value(s.map.lookup_size());
+  error_code ignored;
+  if (s.keys[0].empty()) s.map.lookup_and_delete({}, value, ignored);
+  return Operation(s, how...);
+};
+
+constexpr auto push_and_find = [](subject& s, auto&... how) {
+  auto const one = [&](auto const& v) {
+    v.push(number(s, 2), how...);
+    return v.may_contain(number(s, 2));
+  };
+  return through<tinybpf::bloom_filter>(s, one, how...);
+};
+
+template <std::size_t I>
+constexpr auto may_contain = [](subject& s, auto&... how) {
+  auto const one = [&](auto const& v) { return v.may_contain(number(s, I), how...); };
+  return through<tinybpf::bloom_filter>(s, one, how...);
+};
+
+constexpr operation views_without_keys[] = {
+    operation{"push", "a queue view, update", push<any>}.keeping("02", "02"),
+    operation{"push into what is full", "a queue view, update", push<any>}.of_full().keeping("01", "01"),
+    operation{"push that makes room", "a queue view, update", push<exist>}.of_full().keeping("12", "12"),
+    operation{"push of no_exist", "a queue view, update", push<no_exist>}.keeping("0", "0"),
+    operation{"peek", "a queue view, lookup", peek}.of_full().keeping("01", "01"),
+    operation{"peek of none", "a queue view, lookup", of_emptied<peek>}.keeping("", ""),
+    operation{"pop", "a queue view, lookup and delete", pop}.of_full().keeping("1", "0"),
+    operation{"pop of none", "a queue view, lookup and delete", of_emptied<pop>}.keeping("", ""),
+    {"push into a filter", "a bloom filter view", push_and_find},
+    {"may_contain what was pushed", "a bloom filter view", may_contain<0>},
+    {"may_contain what was not", "a bloom filter view", may_contain<1>},
+};
+
+constexpr outcome other{errc::wrong_map_type};
+
+// Of kinds that are not here: `other`.
+// clang-format off
+constexpr row<std::size(views_without_keys)> of_views_without_keys[] = {
+  //             push   full   room   no_exist peek   none   pop    none   push   pushed not pushed
+  {queue,        {ok,    E2BIG, ok,    EINVAL,  ok,    none,  ok,    none,  other, other, other}},
+  {stack,        {ok,    E2BIG, ok,    EINVAL,  ok,    none,  ok,    none,  other, other, other}},
+  {bloom_filter, {other, other, other, other,   other, other, other, other, ok,    ok,    none}},
+};
+// clang-format on
+
+// ---- Freezing ----
+
+template <auto Operation>
+constexpr auto of_frozen = [](subject& s, auto&... how) {
+  s.map.freeze();
+  return Operation(s, how...);
+};
+
+constexpr auto freeze = [](subject& s, auto&... how) {
+  s.map.freeze(how...);
+  return true;
+};
+
+constexpr operation freezing{"freeze", "freeze", freeze};
+constexpr operation frozen_lookup{"lookup when frozen", "lookup", of_frozen<lookup<0>>};
+
+// Kernels before 6.5 look at that first; newer ones at who may write.
+constexpr outcome frozen_already = outcome::either(EPERM, EBUSY);
+
+struct answered {
+  operation op;
+  outcome expected;
+};
+
+// No kind gets as far as what it has to say to these.
+constexpr answered of_frozen_maps[] = {
+    {{"freeze when frozen", "freeze", of_frozen<freeze>}, frozen_already},
+    {{"update when frozen", "update", of_frozen<update<0, 1, any>>}, EPERM},
+    {{"erase when frozen", "erase", of_frozen<erase<0>>}, EPERM},
+    {{"take when frozen", "lookup and delete", of_frozen<take<0>>}, EPERM},
+};
+
+// ---- Pins ----
+
+std::filesystem::path pin_path(subject& s, char const* name = "pin") {
+  if (!s.pins) s.pins.emplace();
+  return s.pins->path() / name;
+}
+
+constexpr auto pin = [](subject& s, auto&... how) {
+  auto const path = pin_path(s);
+  s.map.pin(path, how...);
+  return std::filesystem::exists(path) && s.map.pin_path() == path;
+};
+
+constexpr auto pin_again = [](subject& s, auto&... how) {
+  s.map.pin(pin_path(s));
+  s.map.pin(pin_path(s, "other"), how...);
+  return true;
+};
+
+constexpr auto pin_over = [](subject& s, auto&... how) {
+  checked(mkdir(pin_path(s).c_str(), 0700), "mkdir");
+  s.map.pin(pin_path(s), how...);
+  return true;
+};
+
+constexpr auto pin_elsewhere = [](subject& s, auto&... how) {
+  s.map.pin(std::filesystem::temp_directory_path() / "tinybpf_test_pin", how...);
+  return true;
+};
+
+constexpr auto pin_with_dot = [](subject& s, auto&... how) {
+  s.map.pin(pin_path(s, "a.b"), how...);
+  return true;
+};
+
+constexpr auto open_pinned = [](subject& s, auto&... how) {
+  s.map.pin(pin_path(s));
+  auto const opened = tinybpf::map::open_pinned(pin_path(s), how...);
+  auto const found = opened.info();
+  return found.id == s.map.info().id && found.type == s.of.type;
+};
+
+constexpr auto unpin = [](subject& s, auto&... how) {
+  auto const path = pin_path(s);
+  s.map.pin(path);
+  s.map.unpin(how...);
+  return !std::filesystem::exists(path) && s.map.pin_path().empty();
+};
+
+constexpr auto unpin_unpinned = [](subject& s, auto&... how) {
+  s.map.unpin(how...);
+  return true;
+};
+
+constexpr answered of_pins[] = {
+    {{"pin", "cannot pin", pin}, ok},
+    {{"pin of what is pinned", "cannot pin", pin_again}, EEXIST},
+    {{"pin where there is something", "cannot pin", pin_over}, EEXIST},
+    {{"pin in another file system", "cannot pin", pin_elsewhere}, EPERM},
+    {{"pin with a dot", "cannot pin", pin_with_dot}, EPERM},
+    {{"open_pinned", "cannot open", open_pinned}, ok},
+    {{"unpin", "cannot unpin", unpin}, ok},
+    {{"unpin of what is not pinned", "cannot unpin", unpin_unpinned}, errc::not_found},
+};
 
 // Keys and values that are a byte too long, which no kernel sees.
 constexpr auto longer = [](bytes copy) {
@@ -876,13 +1256,28 @@ void check_contents(subject const& s, operation const& op, bool done, contents c
   }
 }
 
-// Such as "lookup of map 'hash'".
+// Such as "lookup of map 'hash'" or "cannot pin map 'hash' at ...".
 void check_words(subject const& s, operation const& op, answer const& a) {
   auto const& message = a.details->message;
-  auto const end = message.find(" of map '" + std::string{s.map.name()} + "'");
+  auto const end = message.find(" map '" + std::string{s.map.name()} + "'");
   BOOST_TEST((end != message.npos && end != 0), "no operation of this map: " << message);
-  BOOST_TEST(contains(op.words, message.substr(0, end)), "not one of '" << op.words << "': " << message);
+  auto words = message.substr(0, end);
+  if (words.ends_with(" of")) words.resize(words.size() - 3);
+  BOOST_TEST(contains(op.words, words), "not one of '" << op.words << "': " << message);
   BOOST_TEST(a.details->map == s.map.name());
+}
+
+void check_queue(subject const& s, operation const& op, bool done) {
+  std::string const as_before = op.entries_before == 2 ? "01" : "0";
+  std::string expected = s.of.type == queue ? op.queued : op.stacked;
+  if (!done) expected = expected.empty() ? "" : as_before;
+  std::string found;
+  for (bytes value(s.map.lookup_size()); found.size() <= s.map.max_entries() && s.map.lookup_and_delete({}, value);) {
+    auto const which = std::ranges::find(s.values, value) - s.values.begin();
+    found += static_cast<char>('0' + which);
+  }
+  if (s.of.type == stack) std::ranges::reverse(found);
+  BOOST_TEST(found == expected);
 }
 
 void check(kind const& k, operation const& op, outcome expected) {
@@ -900,6 +1295,7 @@ void check(kind const& k, operation const& op, outcome expected) {
       if (!a.ec && a.details) BOOST_TEST(a.details->empty());
       if (!a.ec && op.walks) BOOST_TEST(s.walked == k.entries);
       if (k.looked_up != gives::nothing) check_contents(s, op, !a.ec && a.there, before);
+      if (op.queued != nullptr && (k.type == queue || k.type == stack)) check_queue(s, op, !a.ec && a.there);
     }
   }
 }
@@ -914,8 +1310,14 @@ template <std::size_t N>
 constexpr bool has_every_kind(row<N> const (&rows)[std::size(kinds)]) {
   return std::ranges::equal(rows, kinds, {}, &row<N>::kind, &kind::type);
 }
-static_assert(has_every_kind(of_lookups_and_erasures) && has_every_kind(of_updates) &&
-              has_every_kind(of_walks_and_batches));
+static_assert(has_every_kind(of_lookups_and_erasures) && has_every_kind(of_updates) && has_every_kind(of_walks) &&
+              has_every_kind(of_batches));
+
+void check_views_without_keys(kind const& k) {
+  auto const* const r = std::ranges::find(of_views_without_keys, k.type, [](auto const& each) { return each.kind; });
+  for (std::size_t i = 0; i < std::size(views_without_keys); ++i)
+    check(k, views_without_keys[i], r != std::end(of_views_without_keys) ? r->expected[i] : other);
+}
 
 void check_info(kind const& k) {
   subject const s{k};
@@ -931,7 +1333,13 @@ void check_kind(kind const& k) {
   check_info(k);
   check_all(k, lookups_and_erasures, of_lookups_and_erasures);
   check_all(k, updates, of_updates);
-  check_all(k, walks_and_batches, of_walks_and_batches);
+  check_all(k, walks, of_walks);
+  check_all(k, batches, of_batches);
+  check_views_without_keys(k);
+  check(k, freezing, ok);
+  check(k, frozen_lookup, of_lookups_and_erasures[&k - kinds].expected[0]);
+  for (auto const& [op, expected] : of_frozen_maps) check(k, op, expected);
+  for (auto const& [op, expected] : of_pins) check(k, op, expected);
   for (auto const& op : calls_of_wrong_sizes) check(k, op, errc::size_mismatch);
 }
 
@@ -987,6 +1395,22 @@ BOOST_DATA_TEST_CASE(of_lru_kinds_make_room, ut::data::make({"lru_hash", "lru_pe
   auto const kept = map.dynamic().entries().size();
   BOOST_TEST(kept > 0U);
   BOOST_TEST(kept <= map.max_entries());
+}
+
+// A map is not frozen as long as somebody may write into its memory.
+BOOST_DATA_TEST_CASE(of_mapped_kinds_cannot_be_frozen,
+                     ut::data::make({"ringbuf", "user_ringbuf"}) ^ ut::data::make({0, 1}), name, page) {
+  auto const obj = load_only(name);
+  auto const map = obj.map(name);
+  auto const size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  auto* const memory =
+      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd(), static_cast<off_t>(size) * page);
+  BOOST_TEST_REQUIRE((memory != MAP_FAILED));
+  error_code ec;
+  map.freeze(ec);
+  munmap(memory, size);
+  BOOST_TEST(ec == test::kernel_error(EBUSY));
+  map.freeze();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -155,8 +155,8 @@ class lpm_map {
       return {static_cast<std::uint32_t>(canonical.prefix_length()), canonical.address().to_bytes()};
   }
   static trie_key key_of(address_type const& address) noexcept {
-    auto const bytes = address.to_bytes();
-    return {static_cast<std::uint32_t>(8 * bytes.size()), bytes};
+    auto const octets = address.to_bytes();
+    return {static_cast<std::uint32_t>(8 * octets.size()), octets};
   }
 
   struct entry_of {

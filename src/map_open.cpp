@@ -99,6 +99,7 @@ map map::create(map_type type, std::string_view name, std::uint32_t key_size, st
                 std::uint32_t max_entries, map_create_options const& options, error_code& ec, diagnostics& details) {
   detail::begin(ec, details);
   std::string own_name{name};
+  auto const what = "cannot create map '" + own_name + "' of type " + std::string{to_string(type)};
   bpf_map_create_opts raw{};
   raw.sz = sizeof raw;
   raw.map_flags = options.map_flags;
@@ -111,11 +112,12 @@ map map::create(map_type type, std::string_view name, std::uint32_t key_size, st
     if (!detail::ready(options.inner_map->core_.get(), "create: inner map", ec, details)) return {};
     raw.inner_map_fd = static_cast<__u32>(options.inner_map->fd());
   } else if (type == map_type::array_of_maps || type == map_type::hash_of_maps) {
-    raw.inner_map_fd = static_cast<__u32>(-1);  // 0 may be a map
+    details.map = own_name;  // the kernel would take descriptor 0
+    report(ec, details, detail::from_libbpf(EINVAL), what, "give it an inner_map, which those in it have to be like");
+    return {};
   }
   int const fd =
       bpf_map_create(static_cast<bpf_map_type>(type), own_name.c_str(), key_size, value_size, max_entries, &raw);
-  auto const what = "cannot create map '" + own_name + "' of type " + std::string{to_string(type)};
   if (fd < 0) {
     details.map = own_name;
     report(ec, details, detail::from_libbpf(fd), what);

@@ -25,6 +25,7 @@ stack_trace_map::stack_trace_map(map m, error_code& ec, diagnostics& details) {
                      details);
   if (ec) return;
   if ((detail::handle_access::core(m)->flags & build_ids) != 0) {
+    details.map = m.name();
     detail::report(ec, details, errc::not_supported,
                    "a view of stacks of map '" + details.map + "', which has build ids instead of addresses");
     return;

@@ -161,6 +161,7 @@ class lpm_map {
 
   struct entry_of {
     using reference = value_type;
+    static constexpr detail::entry_sizes sizes{sizeof(trie_key), sizeof(V), false};
     static reference get(detail::map_pages const& pages, std::size_t i) {
       auto const& key = *reinterpret_cast<trie_key const*>(pages.key(i).data());
       using length = decltype(std::declval<Network>().prefix_length());

@@ -401,6 +401,7 @@ class map {
   friend struct detail::handle_access;
   struct entry_of {
     using reference = std::pair<bytes, bytes>;
+    static constexpr detail::entry_sizes sizes{};
     static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
       return {pages.key(i), pages.value(i)};
     }

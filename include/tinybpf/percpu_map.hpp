@@ -74,7 +74,7 @@ class percpu_span {
     for (auto const& v : values_) total = static_cast<detail::sum_of<part>>(total + std::invoke(projection, v));
     return total;
   }
-  /// The least and the greatest likewise. There is always a CPU.
+  /// The least and the greatest likewise; a value-initialised one of no values.
   template <class Projection = std::identity>
   [[nodiscard]] auto min(Projection projection = {}) const {
     return fold_projected(projection, [](auto const& a, auto const& b) { return b < a ? b : a; });
@@ -94,7 +94,9 @@ class percpu_span {
  private:
   template <class Projection, class F>
   auto fold_projected(Projection& projection, F f) const {
-    std::remove_cvref_t<std::invoke_result_t<Projection&, V const&>> found = std::invoke(projection, values_.front());
+    using part = std::remove_cvref_t<std::invoke_result_t<Projection&, V const&>>;
+    if (values_.empty()) return part{};
+    part found = std::invoke(projection, values_.front());
     for (auto const& v : values_.subspan(1)) found = f(found, static_cast<decltype(found)>(std::invoke(projection, v)));
     return found;
   }
@@ -381,11 +383,11 @@ class percpu_map {
 
   /// A walk on a loop, and one that takes out what it reads, as typed_map has them.
   [[nodiscard]] cursor async_entries(boost::asio::any_io_executor ex, std::size_t entries = 1024) const {
-    return cursor{std::move(ex), detail::map_pages{map_, entries}};
+    return cursor{std::move(ex), detail::map_pages{map_, sizes, entries}};
   }
   /// @overload
   [[nodiscard]] cursor async_drain(boost::asio::any_io_executor ex, std::size_t entries = 1024) const {
-    return cursor{std::move(ex), detail::map_pages{map_, entries, detail::map_pages::mode::drain}};
+    return cursor{std::move(ex), detail::map_pages{map_, sizes, entries, detail::map_pages::mode::drain}};
   }
 
   /// The number of entries, counted by walking them all. Errors: those of `entries`.
@@ -404,8 +406,12 @@ class percpu_map {
   std::size_t clear(error_code& ec, diagnostics& details) const { return map_.clear(ec, details); }
 
  private:
+  static_assert(alignof(K) <= detail::page_alignment && alignof(V) <= detail::page_alignment);
+  static constexpr detail::entry_sizes sizes{sizeof(K), sizeof(V), true};
+
   struct percpu_page_entry {
     using reference = value_type;
+    static constexpr auto sizes = percpu_map::sizes;
     static void arrange(detail::map_pages& pages) noexcept { percpu_page<K, V>::arrange(pages); }
     static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
       return percpu_page<K, V>::get(pages, i);

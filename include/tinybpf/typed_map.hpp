@@ -86,6 +86,10 @@ class typed_map {
   [[nodiscard]] bool contains(K const& key) const { return lookup(key).has_value(); }
   /// @overload
   bool contains(K const& key, error_code& ec) const { return lookup(key, ec).has_value(); }
+  /// @overload
+  bool contains(K const& key, error_code& ec, diagnostics& details) const {
+    return lookup(key, ec, details).has_value();
+  }
 
   /// The value of `key`. Errors: those of `lookup`, and ENOENT if the key is not there.
   [[nodiscard]] V at(K const& key) const {
@@ -157,13 +161,13 @@ class typed_map {
   /// other things to do between any two pages. `entries` is how many a page has at most, unless the kernel cannot give
   /// fewer at once.
   [[nodiscard]] cursor async_entries(boost::asio::any_io_executor ex, std::size_t entries = 1024) const {
-    return cursor{std::move(ex), detail::map_pages{map_, entries}};
+    return cursor{std::move(ex), detail::map_pages{map_, sizes, entries}};
   }
   /// The same, and what a page has is no longer in the map: each value that was ever stored is in one page, unless it
   /// was replaced or erased before. An LPM trie is looked up and then erased from, with a gap between the two. Errors:
   /// also `errc::not_supported` for arrays.
   [[nodiscard]] cursor async_drain(boost::asio::any_io_executor ex, std::size_t entries = 1024) const {
-    return cursor{std::move(ex), detail::map_pages{map_, entries, detail::map_pages::mode::drain}};
+    return cursor{std::move(ex), detail::map_pages{map_, sizes, entries, detail::map_pages::mode::drain}};
   }
 
   /// The number of entries, counted by walking them all. Errors: those of `entries`.
@@ -306,24 +310,30 @@ class typed_map {
    private:
     friend class typed_map;
     assignment(typed_map const& m, K const& key) noexcept : map_{m}, key_{key} {}
-    typed_map const& map_;
-    K const& key_;
+    typed_map map_;  // by value: `auto slot = map[key]` is no value, but no trap either
+    K key_;
   };
+
+  static_assert(alignof(K) <= detail::page_alignment && alignof(V) <= detail::page_alignment);
+  static constexpr detail::entry_sizes sizes{sizeof(K), sizeof(V), false};
 
   struct key_of {
     using reference = K const&;
+    static constexpr auto sizes = typed_map::sizes;
     static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
       return *reinterpret_cast<K const*>(pages.key(i).data());
     }
   };
   struct value_of {
     using reference = V const&;
+    static constexpr auto sizes = typed_map::sizes;
     static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
       return *reinterpret_cast<V const*>(pages.value(i).data());
     }
   };
   struct entry_of {
     using reference = value_type;
+    static constexpr auto sizes = typed_map::sizes;
     static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
       return {key_of::get(pages, i), value_of::get(pages, i)};
     }
@@ -423,8 +433,11 @@ class typed_map<K, bytes> {
   friend struct detail::view_access;
   explicit typed_map(map m) noexcept : map_{std::move(m)} {}
 
+  static_assert(alignof(K) <= detail::page_alignment);
+
   struct entry_of {
     using reference = value_type;
+    static constexpr detail::entry_sizes sizes{sizeof(K), 0, false};
     static reference get(detail::map_pages const& pages, std::size_t i) noexcept {
       return {*reinterpret_cast<K const*>(pages.key(i).data()), pages.value(i)};
     }

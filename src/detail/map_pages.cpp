@@ -28,6 +28,12 @@ bool has_batches(map_type type) noexcept {
   }
 }
 
+/// True if a batch that failed has taken entries out before: the kernel says how many, unless it refuses the call as a
+/// whole.
+bool took_some(int err, std::size_t found, std::size_t asked) noexcept {
+  return err != -EFAULT && found != 0 && found < asked;
+}
+
 /// Those of which a batch can be taken out.
 bool has_draining_batches(map_type type) noexcept {
   return has_batches(type) && type != map_type::array && type != map_type::percpu_array;
@@ -35,8 +41,8 @@ bool has_draining_batches(map_type type) noexcept {
 
 }  // namespace
 
-map_pages::map_pages(map const& m, std::size_t entries, mode how)
-    : core_{handle_access::core(m)}, most_{entries != 0 ? entries : 1}, mode_{how} {}
+map_pages::map_pages(map const& m, entry_sizes sizes, std::size_t entries, mode how)
+    : core_{handle_access::core(m)}, sizes_{sizes}, most_{entries != 0 ? entries : 1}, mode_{how} {}
 
 map_pages::step_result map_pages::step(error_code& ec, diagnostics& details) {
   count_ = 0;
@@ -74,10 +80,27 @@ map_pages::step_result map_pages::step(error_code& ec, diagnostics& details) {
   return walk_ == walk::ended ? step_result::ended : step_result::more;
 }
 
+// What was drained before the error is to be seen before it.
+void map_pages::fail_late(error_code& ec, diagnostics& details) {
+  late_error_ = std::exchange(ec, {});
+  late_details_ = std::move(details);
+  tinybpf::detail::begin(ec, details);
+}
+
 void map_pages::begin(map const& m, error_code& ec, diagnostics& details) {
+  auto const* const operation = mode_ == mode::read ? "walk" : "drain";
+  auto const& core = *core_;
   key_size_ = m.key_size();
   value_size_ = m.lookup_size();
-  most_ = std::min<std::size_t>(most_, std::max<std::uint32_t>(m.max_entries(), 1));
+  if (sizes_.key != 0 && !right_size(core, operation, "key", key_size_, sizes_.key, ec, details)) return;
+  if (sizes_.value != 0) {
+    auto const wanted = sizes_.per_cpu ? (sizes_.value + 7) / 8 * 8 * possible_cpus() : sizes_.value;
+    if (!right_size(core, operation, "value", value_size_, wanted, ec, details)) return;
+  }
+  // Pages are counted in entries, but those may be large: of a per-CPU map an entry has a value for each CPU.
+  constexpr std::size_t most_bytes = 1U << 20U;
+  most_ = std::min({most_, std::size_t{std::max<std::uint32_t>(m.max_entries(), 1)},
+                    std::max<std::size_t>(most_bytes / std::max<std::size_t>(key_size_ + value_size_, 1), 1)});
   position_.resize(std::max(key_size_, sizeof(std::uint32_t)));
   following_.resize(position_.size());
   auto const type = m.type();
@@ -107,7 +130,8 @@ void map_pages::read_batch(error_code& ec, diagnostics& details) {
       walk_ = walk::collecting;
     else
       failed(core, mode_ == mode::read ? "walk" : "drain", err, ec, details);
-    return;
+    if (ec && mode_ == mode::drain && took_some(err, found, most_)) fail_late(ec, details);
+    if (ec || walk_ == walk::collecting) return;
   }
   std::swap(position_, following_);
   continued_ = true;
@@ -144,11 +168,7 @@ void map_pages::read_by_key(map const& m, error_code& ec, diagnostics& details) 
     auto const key = std::span{all_keys_}.subspan(read_, key_size_);
     auto const value = std::span{values_}.subspan(count_ * value_size_, value_size_);
     bool const found = take(m, key, value, ec, details);
-    if (ec && count_ != 0 && mode_ == mode::drain) {  // what is drained is to be seen
-      late_error_ = std::exchange(ec, {});
-      late_details_ = std::move(details);
-      return;
-    }
+    if (ec && count_ != 0 && mode_ == mode::drain) return fail_late(ec, details);
     if (ec) return;
     read_ += key_size_;
     if (!found) continue;  // erased meanwhile
@@ -170,6 +190,15 @@ bool map_pages::take(map const& m, bytes key, std::span<std::byte> value, error_
 
 namespace {
 
+/// True if the caller's memory has the map's sizes: a view may have been made before the map became another one.
+bool right_rooms(map const& m, char const* operation, std::size_t keys, std::size_t values, std::size_t count,
+                 error_code& ec, diagnostics& details) {
+  auto* const core = handle_access::core(m).get();
+  if (!ready(core, operation, ec, details) || count == 0) return !ec;
+  return right_size(*core, operation, "key", m.key_size(), keys / count, ec, details) &&
+         right_size(*core, operation, "value", m.lookup_size(), values / count, ec, details);
+}
+
 /// A batch call, or where the kind has none a call for each key.
 template <class Batch, class One>
 std::size_t for_each_key(map const& m, char const* operation, std::size_t count, Batch batch, One one, error_code& ec,
@@ -178,9 +207,11 @@ std::size_t for_each_key(map const& m, char const* operation, std::size_t count,
   auto done = static_cast<__u32>(count);
   int err = batch(&done);
   if (err == 0) return done;
-  // A kind without batches, or without this flag in them, has not touched the count. Else it says how many were done.
-  bool const unsupported = is_unsupported(from_libbpf(err)) && done == count;
-  std::size_t made = err == -EFAULT || unsupported ? 0 : done;
+  // A kind without batches, or without this flag in them, has not touched the count; nor has a map that refuses the
+  // call, such as a frozen one. Else it says how many were done.
+  bool const untouched = done == count;
+  bool const unsupported = is_unsupported(from_libbpf(err)) && untouched;
+  std::size_t made = err == -EFAULT || untouched ? 0 : done;
   if (unsupported) {
     for (err = 0; made < count; ++made)
       if (err = one(made); err != 0) break;
@@ -200,6 +231,7 @@ std::size_t update_each(map const& m, std::span<std::byte const> keys, std::span
   options.elem_flags = static_cast<__u64>(flag);
   auto const key_size = m.key_size();
   auto const value_size = m.lookup_size();
+  if (!right_rooms(m, "batch update", keys.size(), values.size(), count, ec, details)) return 0;
   return for_each_key(
       m, "batch update", count,
       [&](__u32* done) { return bpf_map_update_batch(m.fd(), keys.data(), values.data(), done, &options); },
@@ -215,6 +247,7 @@ std::size_t erase_each(map const& m, std::span<std::byte const> keys, std::size_
   bpf_map_batch_opts options{};
   options.sz = sizeof options;
   auto const key_size = m.key_size();
+  if (!right_rooms(m, "batch delete", keys.size(), count * m.lookup_size(), count, ec, details)) return 0;
   return for_each_key(
       m, "batch delete", count, [&](__u32* done) { return bpf_map_delete_batch(m.fd(), keys.data(), done, &options); },
       [&](std::size_t i) { return bpf_map_delete_elem(m.fd(), keys.data() + i * key_size); }, ec, details);
@@ -239,6 +272,7 @@ std::size_t read_batch(map const& m, batch_position& at, std::span<std::byte> ke
     refuse_counts(m, operation, key_count, value_count, ec, details);
     return 0;
   }
+  if (!right_rooms(m, operation, keys.size(), values.size(), key_count, ec, details)) return 0;
   if (at.ended() || key_count == 0) return 0;
   auto& token = batch_access::token(at);
   token.resize(std::max<std::size_t>(m.key_size(), sizeof(std::uint32_t)));
@@ -250,7 +284,7 @@ std::size_t read_batch(map const& m, batch_position& at, std::span<std::byte> ke
   if (err != 0 && err != -ENOENT) {
     failed(*handle_access::core(m), operation, err, ec, details);
     if (err == -ENOSPC) details.hint = "give room for more entries: the kernel gives whole buckets";
-    return 0;
+    if (!drains || !took_some(err, found, key_count)) return 0;
   }
   batch_access::move(at, err == -ENOENT);
   return found;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <set>
 #include <span>
 #include <vector>
@@ -36,6 +37,35 @@ class batch_position {
 
 namespace detail {
 
+/// What a view was made for. A map may become another one between that and its load.
+struct entry_sizes {
+  std::size_t key = 0;    ///< 0: any.
+  std::size_t value = 0;  ///< Of one CPU; 0: any.
+  bool per_cpu = false;
+};
+
+/// Pages are read as K and V, which may be aligned to a line of the cache.
+inline constexpr std::size_t page_alignment = 64;
+
+template <class T>
+struct page_allocator {
+  using value_type = T;
+
+  page_allocator() = default;
+  template <class U>
+  page_allocator(page_allocator<U> const& /*other*/) noexcept {}  // NOLINT: allocators convert
+
+  T* allocate(std::size_t n) {
+    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{page_alignment}));
+  }
+  void deallocate(T* p, std::size_t n) noexcept {
+    ::operator delete(p, n * sizeof(T), std::align_val_t{page_alignment});
+  }
+  friend bool operator==(page_allocator const&, page_allocator const&) = default;
+};
+
+using page_memory = std::vector<std::byte, page_allocator<std::byte>>;
+
 /// What is in the map from the first page to the last is in exactly one page; what comes or goes meanwhile may be in
 /// one or in none. Hashes and arrays are read by the kernel's batches: a bucket at a time, which no change can lead
 /// astray. Of other kinds all keys are read first, and then what is stored under them.
@@ -45,7 +75,7 @@ class map_pages {
   enum class step_result : std::uint8_t { page, more, ended };
 
   map_pages() = default;
-  explicit map_pages(map const& m, std::size_t entries = 4096, mode how = mode::read);
+  explicit map_pages(map const& m, entry_sizes sizes = {}, std::size_t entries = 4096, mode how = mode::read);
 
   /// Reads the next page. False at the end, and after an error, which ends the walk.
   bool next(error_code& ec, diagnostics& details) {
@@ -73,17 +103,19 @@ class map_pages {
   void read_batch(error_code& ec, diagnostics& details);
   void collect_keys(error_code& ec, diagnostics& details);
   void read_by_key(map const& m, error_code& ec, diagnostics& details);
+  void fail_late(error_code& ec, diagnostics& details);
   bool take(map const& m, bytes key, std::span<std::byte> value, error_code& ec, diagnostics& details);
 
   std::shared_ptr<map_core> core_;
+  entry_sizes sizes_;
   std::size_t most_ = 1;
   mode mode_ = mode::read;
   walk walk_ = walk::not_begun;
   std::size_t key_size_ = 0;
   std::size_t value_size_ = 0;
   std::size_t count_ = 0;
-  std::vector<std::byte> keys_;
-  std::vector<std::byte> values_;
+  page_memory keys_;
+  page_memory values_;
   std::vector<std::byte> position_;  // as the kernel wants it back
   std::vector<std::byte> following_;
   bool continued_ = false;           // position_ is one

@@ -12,12 +12,12 @@
 
 namespace tinybpf::detail {
 
-/// One walk: an input range, of which begin() may be called once. What says how an entry of a page is seen; if it has
-/// `arrange`, that is done to each new page first.
+/// One walk: an input range, of which begin() may be called once. What says how an entry of a page is seen, and which
+/// sizes it has to have; if it has `arrange`, that is done to each new page first.
 template <class What>
 class map_walk {
  public:
-  explicit map_walk(map const& m, error_code* ec = nullptr) : pages_{m}, ec_{ec} {
+  explicit map_walk(map const& m, error_code* ec = nullptr) : pages_{m, What::sizes}, ec_{ec} {
     if (ec != nullptr) ec->clear();
   }
 

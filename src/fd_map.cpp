@@ -17,12 +17,13 @@ bool has_maps(map const& m) noexcept {
 
 }  // namespace
 
-void update_descriptor(map const& m, std::span<std::byte const> key, int fd, update_flag flag, error_code& ec,
-                       diagnostics& details) {
+void update_descriptor(map const& m, std::span<std::byte const> key, int fd, bool open, update_flag flag,
+                       error_code& ec, diagnostics& details) {
   if (!ready(handle_access::core(m).get(), "update", ec, details)) return;
   if (fd < 0) {
     details.map = m.name();
-    return report(ec, details, errc::closed, "update of map '" + details.map + "': what is to be stored is closed");
+    return report(ec, details, open ? errc::not_loaded : errc::closed,
+                  "update of map '" + details.map + "': what is to be stored is " + (open ? "not loaded" : "closed"));
   }
   // Sockets may be kept in values of 8 bytes; all else takes 4.
   std::vector<std::byte> value(m.value_size());

@@ -47,6 +47,10 @@ std::byte* shared_memory(map_core& section, bool writing, std::string const& wha
 std::byte* initial_memory(map_core& section, std::string const& what, error_code& ec, diagnostics& details) {
   std::lock_guard const lock{section.owner->mutex()};
   std::size_t size = 0;
+  if (section.raw != nullptr && bpf_map__fd(section.raw) >= 0) {  // libbpf would not write the initial value into it
+    report(ec, details, from_libbpf(EBUSY), what + ": its section reuses a map, which is as it is");
+    return nullptr;
+  }
   void const* const memory = section.raw != nullptr ? bpf_map__initial_value(section.raw, &size) : nullptr;
   if (memory == nullptr) report(ec, details, errc::not_supported, what + ": its section has no initial value");
   // Skeletons write there, too; the type is const up to libbpf 1.2.

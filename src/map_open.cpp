@@ -150,7 +150,8 @@ map map::open_pinned(std::filesystem::path const& path, error_code& ec, diagnost
   }
   auto core = detail::own_core(std::move(fd), {}, what, ec, details);
   if (!core) return {};
-  core->pin_path = std::filesystem::absolute(path).string();
+  std::error_code ignored;
+  core->pin_path = std::filesystem::absolute(path, ignored).string();
   return map{std::move(core)};
 }
 
@@ -243,13 +244,16 @@ void map::pin(std::filesystem::path const& path, error_code& ec, diagnostics& de
     details.map = core_->name;
     report(ec, details, code, what + std::move(why), std::move(hint));
   };
+  std::error_code no_folder;  // of a process whose working directory is gone
+  auto const where = std::filesystem::absolute(path, no_folder);
+  if (no_folder) return report(ec, details, detail::from_libbpf(no_folder.value()), what);
   std::lock_guard const lock{core_->mutex};
   if (!core_->pin_path.empty()) return refuse(detail::from_libbpf(EEXIST), ": it is pinned at " + core_->pin_path);
   if (int const err = bpf_obj_pin(fd(), path.c_str()); err != 0) {
     auto const code = detail::from_libbpf(err);
     return refuse(code, {}, detail::why_no_pin(path, code));
   }
-  core_->pin_path = std::filesystem::absolute(path).string();
+  core_->pin_path = where.string();
 }
 
 void map::unpin() const {

@@ -28,6 +28,8 @@ void configure(detail::map_core* core, char const* what, error_code& ec, diagnos
   details.map = core->name;
   auto const subject = std::string{what} + " of map '" + core->name + "'";
   if (!core->usable(false, subject, ec, details)) return;
+  if (core->phase() == detail::object_phase::failed)
+    return report(ec, details, errc::already_loaded, subject + ": the object's load failed", "open the object anew");
   if (core->phase() != detail::object_phase::open)
     return report(ec, details, errc::already_loaded, subject + ": the map exists already", "set it before load()");
   std::lock_guard const lock{core->owner->mutex()};
@@ -77,7 +79,8 @@ void map::set_map_flags(std::uint32_t flags, error_code& ec) const {
   set_map_flags(flags, ec, details);
 }
 void map::set_map_flags(std::uint32_t flags, error_code& ec, diagnostics& details) const {
-  configure(core_.get(), "set_map_flags", ec, details, [&](bpf_map* m) { return bpf_map__set_map_flags(m, flags); });
+  configure(core_.get(), "set_map_flags", ec, details,
+            [&](bpf_map* m) { return bpf_map__set_map_flags(m, core_->on_node ? flags | BPF_F_NUMA_NODE : flags); });
 }
 
 void map::set_numa_node(std::uint32_t node) const {
@@ -90,6 +93,7 @@ void map::set_numa_node(std::uint32_t node, error_code& ec) const {
 void map::set_numa_node(std::uint32_t node, error_code& ec, diagnostics& details) const {
   configure(core_.get(), "set_numa_node", ec, details, [&](bpf_map* m) {
     // The kernel looks at the node only if the flag says so.
+    core_->on_node = true;
     int const err = bpf_map__set_map_flags(m, bpf_map__map_flags(m) | BPF_F_NUMA_NODE);
     return err != 0 ? err : bpf_map__set_numa_node(m, node);
   });

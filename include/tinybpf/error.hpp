@@ -85,6 +85,7 @@ struct diagnostics {
   std::string map;                          ///< The map concerned.
   std::size_t expected_size = 0;            ///< Bytes that the type or map asks for.
   std::size_t actual_size = 0;              ///< Bytes that were there.
+  std::size_t done = 0;                     ///< Of a batch: how many entries were done before the error.
   std::uint64_t position = 0;               ///< The record's position in its stream, in bytes since the ring was made.
   std::vector<std::string> names;           ///< The names that do exist.
   std::vector<btf_difference> differences;  ///< Of a C++ type and BTF: all of them.

@@ -19,8 +19,9 @@ namespace tinybpf {
 
 namespace detail {
 
-void update_descriptor(map const& m, std::span<std::byte const> key, int fd, update_flag flag, error_code& ec,
-                       diagnostics& details);
+/// `open`: whose descriptor it is has one as soon as it is loaded.
+void update_descriptor(map const& m, std::span<std::byte const> key, int fd, bool open, update_flag flag,
+                       error_code& ec, diagnostics& details);
 std::optional<std::uint64_t> lookup_descriptor(map const& m, std::span<std::byte const> key, error_code& ec,
                                                diagnostics& details);
 map lookup_map(map const& m, std::span<std::byte const> key, error_code& ec, diagnostics& details);
@@ -66,8 +67,8 @@ class fd_map {
   [[nodiscard]] map const& untyped() const noexcept { return map_; }
 
   /// Stores what `fd` names; inserts or replaces, as `flag` says. Errors: `errc::closed` of the map, or for a closed
-  /// thing; `errc::not_loaded`; the kernel's EBADF, EINVAL (another kind of thing, or a map or program that is not like
-  /// those that are wanted here), EEXIST, ENOENT, E2BIG and others.
+  /// thing; `errc::not_loaded` likewise; the kernel's EBADF, EINVAL (another kind of thing, or a map or program that is
+  /// not like those that are wanted here), EEXIST, ENOENT, E2BIG and others.
   void update(K const& key, int fd, update_flag flag = update_flag::any) const {
     detail::or_throw([&](error_code& ec, diagnostics& details) { update(key, fd, flag, ec, details); });
   }
@@ -78,27 +79,29 @@ class fd_map {
   }
   /// @overload
   void update(K const& key, int fd, update_flag flag, error_code& ec, diagnostics& details) const {
-    detail::update_descriptor(map_, detail::bytes_of(key), fd, flag, ec, details);
+    detail::update_descriptor(map_, detail::bytes_of(key), fd, false, flag, ec, details);
   }
   /// @overload
-  void update(K const& key, program const& p, update_flag flag = update_flag::any) const { update(key, p.fd(), flag); }
+  void update(K const& key, program const& p, update_flag flag = update_flag::any) const { store(key, p, flag); }
   /// @overload
-  void update(K const& key, program const& p, update_flag flag, error_code& ec) const { update(key, p.fd(), flag, ec); }
+  void update(K const& key, program const& p, update_flag flag, error_code& ec) const {
+    diagnostics details;
+    update(key, p, flag, ec, details);
+  }
   /// @overload
   void update(K const& key, program const& p, update_flag flag, error_code& ec, diagnostics& details) const {
-    update(key, p.fd(), flag, ec, details);
+    detail::update_descriptor(map_, detail::bytes_of(key), p.fd(), p.is_open(), flag, ec, details);
   }
   /// @overload
-  void update(K const& key, map const& inner, update_flag flag = update_flag::any) const {
-    update(key, inner.fd(), flag);
-  }
+  void update(K const& key, map const& inner, update_flag flag = update_flag::any) const { store(key, inner, flag); }
   /// @overload
   void update(K const& key, map const& inner, update_flag flag, error_code& ec) const {
-    update(key, inner.fd(), flag, ec);
+    diagnostics details;
+    update(key, inner, flag, ec, details);
   }
   /// @overload
   void update(K const& key, map const& inner, update_flag flag, error_code& ec, diagnostics& details) const {
-    update(key, inner.fd(), flag, ec, details);
+    detail::update_descriptor(map_, detail::bytes_of(key), inner.fd(), inner.is_open(), flag, ec, details);
   }
   /// @overload A socket of Asio.
   template <detail::has_descriptor Socket>
@@ -158,6 +161,10 @@ class fd_map {
   }
 
  private:
+  template <class Thing>
+  void store(K const& key, Thing const& what, update_flag flag) const {
+    detail::or_throw([&](error_code& ec, diagnostics& details) { update(key, what, flag, ec, details); });
+  }
   void open(map& m, field_names names, error_code& ec, diagnostics& details) {
     auto const key = shape_of<K>();
     detail::check_view(m,

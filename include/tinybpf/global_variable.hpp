@@ -9,6 +9,7 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -111,6 +112,21 @@ class global_variable {
       return place_.writable(std::atomic_ref<T>::required_alignment, ec, details);
     });
     return std::atomic_ref<T>{*static_cast<T*>(memory)};
+  }
+  /// @overload Nothing after an error.
+  std::optional<std::atomic_ref<T>> atomic(error_code& ec) const
+    requires(std::atomic_ref<T>::is_always_lock_free)
+  {
+    diagnostics details;
+    return atomic(ec, details);
+  }
+  /// @overload
+  std::optional<std::atomic_ref<T>> atomic(error_code& ec, diagnostics& details) const
+    requires(std::atomic_ref<T>::is_always_lock_free)
+  {
+    auto* const memory = place_.writable(std::atomic_ref<T>::required_alignment, ec, details);
+    if (memory == nullptr) return std::nullopt;
+    return std::optional<std::atomic_ref<T>>{std::in_place, *static_cast<T*>(memory)};
   }
 
  private:

@@ -107,6 +107,24 @@ class lpm_map {
     return map_.insert(key_of(network), value, ec, details);
   }
 
+  /// True if the address is in one of the networks. Errors: as of `lookup`.
+  [[nodiscard]] bool contains(address_type const& address) const { return map_.contains(key_of(address)); }
+  /// @overload
+  bool contains(address_type const& address, error_code& ec) const { return map_.contains(key_of(address), ec); }
+  /// @overload
+  bool contains(address_type const& address, error_code& ec, diagnostics& details) const {
+    return map_.contains(key_of(address), ec, details);
+  }
+
+  /// The value that `lookup` finds. Errors: those of `lookup`, and ENOENT if the address is in no network.
+  [[nodiscard]] V at(address_type const& address) const { return map_.at(key_of(address)); }
+  /// @overload
+  V at(address_type const& address, error_code& ec) const { return map_.at(key_of(address), ec); }
+  /// @overload
+  V at(address_type const& address, error_code& ec, diagnostics& details) const {
+    return map_.at(key_of(address), ec, details);
+  }
+
   /// Removes exactly this network; false, and no error, if it was not there. Errors: as of `lookup`.
   bool erase(Network const& network) const { return map_.erase(key_of(network)); }
   /// @overload

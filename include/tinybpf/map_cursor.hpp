@@ -12,6 +12,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <iterator>
 #include <memory>
@@ -104,10 +105,12 @@ class map_cursor {
   }
   ~map_cursor() { close(); }
 
-  /// The executor that the pages are read on. Undefined for a closed cursor.
+  /// The executor that was given. Pages are read on the handler's associated executor, and on this one if it has none.
+  /// Undefined for a closed cursor.
   [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor; }
 
-  /// Reads the next page, on a later turn of the loop; an empty one says that there are no more. Signature:
+  /// Reads the next page, on a later turn of the loop; an empty one says that there are no more. A closed cursor has no
+  /// executor: it completes on the handler's, or on the system's if that has none. Signature:
   /// `void(error_code, map_page<K, V>)`. Errors: `errc::closed`, `errc::not_loaded`, `errc::operation_in_progress` (a
   /// page is awaited already), or the kernel's, which end the walk. Cancellation: total, partial and terminal, until
   /// the page is read: then nothing is lost, and the walk can go on.
@@ -139,14 +142,15 @@ class map_cursor {
 
     executor_type executor;
     detail::map_pages pages;
-    bool reading = false;
-    bool closed = false;
+    // Seen by the handler's thread, too, which need not be that of the cursor's owner.
+    std::atomic<bool> reading = false;
+    std::atomic<bool> closed = false;
   };
 
   // Marks the cursor as read from for as long as the operation lives.
   class turn {
    public:
-    explicit turn(state* s) noexcept : state_{s} { state_->reading = true; }
+    explicit turn(state* s) noexcept : state_{s} {}
     turn(turn&& other) noexcept : state_{std::exchange(other.state_, nullptr)} {}
     turn& operator=(turn&&) = delete;
     ~turn() {
@@ -160,7 +164,7 @@ class map_cursor {
   class operation {
    public:
     operation(std::shared_ptr<state> s, diagnostics* details) : state_{std::move(s)}, details_{details} {
-      if (state_ && !state_->reading) turn_.emplace(state_.get());
+      if (state_ && !state_->reading.exchange(true)) turn_.emplace(state_.get());
     }
 
     template <class Self>

@@ -362,6 +362,53 @@ class percpu_map {
     update(key, values, flag, ec, details);
   }
 
+  /// Inserts, with a value for each CPU; false, and no error, if the key is there already. Errors: those of `update`.
+  bool insert(K const& key, std::span<V const> values) const {
+    return detail::or_throw([&](error_code& ec, diagnostics& details) { return insert(key, values, ec, details); });
+  }
+  /// @overload
+  bool insert(K const& key, std::span<V const> values, error_code& ec) const {
+    diagnostics details;
+    return insert(key, values, ec, details);
+  }
+  /// @overload
+  bool insert(K const& key, std::span<V const> values, error_code& ec, diagnostics& details) const {
+    update(key, values, update_flag::no_exist, ec, details);
+    return detail::unless_present(ec, details);
+  }
+
+  /// `update` with `update_flag::any`.
+  void insert_or_assign(K const& key, std::span<V const> values) const { update(key, values); }
+  /// @overload
+  void insert_or_assign(K const& key, std::span<V const> values, error_code& ec) const {
+    update(key, values, update_flag::any, ec);
+  }
+  /// @overload
+  void insert_or_assign(K const& key, std::span<V const> values, error_code& ec, diagnostics& details) const {
+    update(key, values, update_flag::any, ec, details);
+  }
+
+  /// Takes the values of `key` out of the map; nothing if the key was not there. Errors: those of `lookup`; arrays
+  /// cannot do it.
+  std::optional<percpu_values<V>> lookup_and_delete(K const& key) const {
+    return detail::or_throw([&](error_code& ec, diagnostics& details) { return lookup_and_delete(key, ec, details); });
+  }
+  /// @overload
+  std::optional<percpu_values<V>> lookup_and_delete(K const& key, error_code& ec) const {
+    diagnostics details;
+    return lookup_and_delete(key, ec, details);
+  }
+  /// @overload
+  std::optional<percpu_values<V>> lookup_and_delete(K const& key, error_code& ec, diagnostics& details) const {
+    std::optional<percpu_values<V>> values{std::in_place};
+    auto const size = map_.lookup_size();
+    if (map_.lookup_and_delete(detail::bytes_of(key), values->room(size), ec, details))
+      values->pack(size / detail::percpu_stride(sizeof(V)));
+    else
+      values.reset();
+    return values;
+  }
+
   /// Removes the entry; false, and no error, if the key was not there. Errors: `errc::closed`, `errc::not_loaded`, or
   /// the kernel's.
   bool erase(K const& key) const { return map_.erase(detail::bytes_of(key)); }

@@ -86,6 +86,19 @@ class shared_array {
       });
     return (*this)[index];
   }
+  /// @overload Null after an error.
+  V* at(std::size_t index, error_code& ec) const {
+    diagnostics details;
+    return at(index, ec, details);
+  }
+  /// @overload
+  V* at(std::size_t index, error_code& ec, diagnostics& details) const {
+    ec.clear();
+    details = {};
+    if (index < size()) return &(*this)[index];
+    detail::refuse_index(memory_.name, index, memory_.count, ec, details);
+    return nullptr;
+  }
   /// The value of that index, which must be less than `size()`, for access that programs and threads may share.
   [[nodiscard]] std::atomic_ref<V> atomic(std::size_t index) const noexcept
     requires(!std::is_const_v<V> && std::atomic_ref<V>::is_always_lock_free)

@@ -196,7 +196,8 @@ class typed_map {
   std::size_t clear(error_code& ec, diagnostics& details) const { return detail::erase_entries(map_, ec, details); }
 
   /// Updates many entries by one system call, if the kind has that, or else by one each, in their order; `values` has a
-  /// value for each key. Gives how many were done: all, or those in front of the one that the error is about. Errors:
+  /// value for each key. Gives how many were done: all, or those in front of the one that the error is about, which
+  /// `diagnostics::done` of what is thrown says, too. Errors:
   /// those of `update`, `errc::size_mismatch` for other numbers of keys and values.
   std::size_t update_batch(std::span<K const> keys, std::span<V const> values,
                            update_flag flag = update_flag::any) const {
@@ -234,6 +235,8 @@ class typed_map {
 
   /// Reads entries by one system call, from `at` on, which it moves: the walk of `entries()` by hand. Gives how many
   /// there are now in `keys` and `values`: as many as fit, of a hash whole buckets. `at.ended()` once nothing is left.
+  /// Hashes and arrays go by bucket or index, and no change leads them astray; an LPM trie goes from key to key, and
+  /// begins anew when the last one was erased.
   /// Errors: those of `lookup`; `errc::size_mismatch` for other numbers of keys and values; ENOSPC if not even the next
   /// bucket fits; the kernel's for a kind without batches.
   std::size_t lookup_batch(batch_position& at, std::span<K> keys, std::span<V> values) const {

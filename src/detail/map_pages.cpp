@@ -218,6 +218,7 @@ std::size_t for_each_key(map const& m, char const* operation, std::size_t count,
     if (err == 0) return made;
   }
   failed(*handle_access::core(m), operation, err, ec, details);
+  details.done = made;
   details.message += ": " + std::to_string(made) + " of " + std::to_string(count) + " entries were done";
   return made;
 }

@@ -49,6 +49,7 @@ struct map_core {
   std::uint32_t btf_value = 0;
   std::uint32_t ring_bytes = 0;  // what a ring was declared with that is now something else
 
+  bool on_node = false;    // set_numa_node was called
   owned_descriptor inner;  // what is to be put into a map of maps, until it is created
 
   std::mutex mutex;  // for what follows

@@ -377,6 +377,19 @@ BOOST_AUTO_TEST_CASE(are_made_of_maps_that_fit) {
   view_refused<fd_map<std::int64_t>>(make_error_code(errc::type_mismatch), obj.map("shelves_by_id"));
 }
 
+BOOST_AUTO_TEST_CASE(tell_what_is_not_loaded_from_what_is_closed) {
+  slots const steps{obj.map("steps")};
+  slots const shelves{obj.map("shelves")};
+  auto other = tinybpf::object::open(KINDS_BPF_O);
+  auto const step = other.program("step_one");
+  auto const jobs = other.map("jobs");
+  refused(make_error_code(errc::not_loaded), [&](auto&... e) { steps.update(0, step, update_flag::any, e...); });
+  refused(make_error_code(errc::not_loaded), [&](auto&... e) { shelves.update(0, jobs, update_flag::any, e...); });
+  other.close();
+  refused(make_error_code(errc::closed), [&](auto&... e) { steps.update(0, step, update_flag::any, e...); });
+  refused(make_error_code(errc::closed), [&](auto&... e) { shelves.update(0, jobs, update_flag::any, e...); });
+}
+
 BOOST_AUTO_TEST_CASE(that_are_closed_say_so) {
   auto const inner = shelf(1);
   auto const step = obj.program("step_one");

@@ -512,6 +512,33 @@ BOOST_AUTO_TEST_CASE(of_a_frozen_section_can_be_read) {
   test::refusal(kernel_error(EBUSY), [&](auto&... out) { obj.map("globals.bss").freeze(out...); });
 }
 
+// What would be set is not what the program would see: libbpf leaves a map that is reused as it is.
+BOOST_AUTO_TEST_CASE(of_a_section_that_reuses_a_map_cannot_be_set_before_load) {
+  auto const count = obj.global<std::uint64_t>("count");
+  auto const section = obj.map("globals.data");
+  auto const other = tinybpf::map::create(tinybpf::map_type::array, "other", 4, section.value_size(), 1,
+                                          {.map_flags = BPF_F_MMAPABLE});
+  section.reuse(other);
+  test::refusal(kernel_error(EBUSY), [&](auto&... out) { count.store(1, out...); });
+  test::refusal(kernel_error(EBUSY), [&](auto&... out) { (void)count.load(out...); });
+  obj.load();
+  BOOST_TEST(count.load() == 0U);
+  count.store(3);
+  BOOST_TEST(count.load() == 3U);
+}
+
+BOOST_AUTO_TEST_CASE(that_cannot_be_atomic_say_so) {
+  auto const hits = obj.global<std::uint64_t>("hits");
+  hits.atomic(ec, details).value().fetch_add(2);
+  BOOST_TEST(!ec);
+  BOOST_TEST(hits.load() == 2U);
+  obj.close();
+  BOOST_TEST(!hits.atomic(ec, details).has_value());
+  BOOST_TEST(ec == make_error_code(errc::closed));
+  BOOST_TEST(!hits.atomic(ec).has_value());
+  BOOST_TEST(ec == make_error_code(errc::closed));
+}
+
 BOOST_AUTO_TEST_CASE(of_a_section_that_is_replaced_by_a_smaller_map_are_refused) {
   auto const name = obj.map("globals.data");
   auto const table = obj.global<config>("cfg");

@@ -105,6 +105,11 @@ BOOST_AUTO_TEST_CASE(find_the_longest_network_of_an_address) {
     }
   }
   done([&](auto&... e) { BOOST_TEST(!zones.lookup(host("11.1.2.3"), e...).has_value()); });
+  done([&](auto&... e) { BOOST_TEST(zones.contains(host("10.1.2.4"), e...)); });
+  done([&](auto&... e) { BOOST_TEST(!zones.contains(host("11.1.2.3"), e...)); });
+  done([&](auto&... e) { BOOST_TEST(zones.at(host("10.1.2.4"), e...) == 16U); });
+  zones.at(host("11.1.2.3"), ec);
+  BOOST_TEST(ec == boost::system::errc::no_such_file_or_directory);
   BOOST_TEST(zone_of("11.1.2.3") == nothing);
 }
 

@@ -29,6 +29,7 @@
 #include <atomic>
 #include <cstdint>
 #include <future>
+#include <memory>
 #include <optional>
 #include <ranges>
 #include <set>
@@ -197,6 +198,24 @@ BOOST_AUTO_TEST_CASE(have_pages_of_any_size) {
       if (most == 7) BOOST_TEST(largest <= 14U);  // twice, if a bucket has more than 7
     }
   }
+}
+
+// However many entries are asked for, a page has about a megabyte.
+BOOST_AUTO_TEST_CASE(have_pages_of_bounded_size) {
+  auto const large = tinybpf::map::create(map_type::hash, "large", 8, 65536, 100, {.map_flags = no_prealloc});
+  auto const map = large.typed<std::uint64_t, std::array<std::uint8_t, 65536>>();
+  auto const value = std::make_unique<std::array<std::uint8_t, 65536>>();
+  for (std::uint64_t key = 0; key < 100; ++key) map.update(key, *value);
+  test::loop l;
+  std::size_t seen = 0;
+  l.run([](auto m, asio::io_context& io, std::size_t& entries) -> asio::awaitable<void> {
+    auto cursor = m.async_entries(io.get_executor());
+    while (auto const page = co_await cursor.next()) {
+      BOOST_TEST_REQUIRE(page.size() <= 32U);  // 15, or twice that for a bucket that has more
+      entries += page.size();
+    }
+  }(map, l.io, seen));
+  BOOST_TEST(seen == 100U);
 }
 
 BOOST_AUTO_TEST_CASE(of_empty_maps_end_at_once) {

@@ -153,6 +153,13 @@ BOOST_AUTO_TEST_CASE(say_the_node_of_the_memory) {
   obj.load();
   BOOST_TEST(sessions.info().flags == (BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE));
 
+  // In the other order, too: the flags do not take the node away.
+  auto third = object::open(SETTINGS_BPF_O);
+  third.map("sessions").set_numa_node(0);
+  third.map("sessions").set_map_flags(BPF_F_NO_PREALLOC);
+  third.load();
+  BOOST_TEST(third.map("sessions").info().flags == (BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE));
+
   auto second = object::open(SETTINGS_BPF_O);
   second.map("totals").set_numa_node(999);
   second.load(ec, details);

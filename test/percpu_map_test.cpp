@@ -554,6 +554,29 @@ BOOST_AUTO_TEST_CASE(have_members_of_any_name_if_told) {
   BOOST_TEST(quiet.contains(1));
 }
 
+BOOST_AUTO_TEST_CASE(insert_and_take_out) {
+  percpu_map<std::uint32_t, std::uint32_t> const own{
+      tinybpf::map::create(tinybpf::map_type::percpu_hash, "own", 4, 4, 8)};
+  std::vector<std::uint32_t> values(cpus);
+  for (std::size_t i = 0; i < cpus; ++i) values[i] = static_cast<std::uint32_t>(i + 1);
+  BOOST_TEST(own.insert(1, values));
+  BOOST_TEST(!own.insert(1, values));
+  BOOST_TEST(!own.insert(1, values, ec));
+  BOOST_TEST(!ec);
+  own.insert(2, std::span{values}.first(cpus - 1), ec, details);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+  values[0] = 100;
+  own.insert_or_assign(1, values);
+  BOOST_TEST(own.at(1)[0] == 100U);
+  auto const taken = own.lookup_and_delete(1);
+  BOOST_TEST(std::equal(values.begin(), values.end(), taken.value().begin(), taken->end()));
+  BOOST_TEST(!own.lookup_and_delete(1).has_value());
+  BOOST_TEST(!own.lookup_and_delete(1, ec).has_value());
+  BOOST_TEST(!ec);
+  BOOST_TEST(percpu_values<std::uint32_t>{}.min() == 0U);
+  BOOST_TEST(percpu_values<std::uint32_t>{}.max() == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(that_are_closed_say_so) {
   test::without_a_map<tally_map>("tallies", [&](tally_map const& m, error_code expected) {
     std::vector<tally> const values(cpus);

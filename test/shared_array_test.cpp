@@ -282,6 +282,17 @@ BOOST_AUTO_TEST_CASE(are_made_of_maps_that_fit) {
   BOOST_TEST(quiet[1].rest == -4);
 }
 
+BOOST_AUTO_TEST_CASE(check_an_index_without_throwing) {
+  totals_array const totals{obj.map("totals")};
+  totals[1] = 12;
+  BOOST_TEST_REQUIRE(totals.at(1, ec, details) != nullptr);
+  BOOST_TEST(*totals.at(1, ec) == 12U);
+  BOOST_TEST(!ec);
+  BOOST_TEST((totals.at(totals.size(), ec, details) == nullptr));
+  BOOST_TEST(ec == make_error_code(errc::out_of_range));
+  BOOST_TEST(contains(details.message, "'totals'"), details.message);
+}
+
 BOOST_AUTO_TEST_CASE(may_be_of_maps_on_their_own) {
   constexpr std::uint32_t mmapable = 1U << 10U;  // BPF_F_MMAPABLE
   auto m = map::create(map_type::array, "own", 4, 2, 5000, {.map_flags = mmapable});

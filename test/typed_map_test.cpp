@@ -350,6 +350,76 @@ BOOST_AUTO_TEST_CASE(of_maps_without_types) {
   BOOST_TEST(ec == make_error_code(errc::size_mismatch));
 }
 
+// What is refused as a whole has done nothing.
+BOOST_AUTO_TEST_CASE(of_frozen_maps_have_no_batches_done) {
+  auto const frozen = tinybpf::map::create(tinybpf::map_type::hash, "frozen", 4, 8, 8);
+  auto const map = frozen.typed<std::uint32_t, std::uint64_t>();
+  std::vector<std::uint32_t> const keys{1, 2, 3};
+  std::vector<std::uint64_t> const values{10, 20, 30};
+  BOOST_TEST(map.update_batch(keys, values) == 3U);
+  frozen.freeze();
+  BOOST_TEST(map.update_batch(keys, values, update_flag::any, ec, details) == 0U);
+  BOOST_TEST(ec.value() == EPERM);
+  BOOST_TEST(contains(details.message, "0 of 3"));
+  BOOST_TEST(map.delete_batch(keys, ec) == 0U);
+  BOOST_TEST(ec.value() == EPERM);
+  BOOST_TEST(map.count() == 3U);
+}
+
+BOOST_AUTO_TEST_CASE(say_how_far_a_batch_went_in_what_they_throw) {
+  auto const map = obj.map("balances").typed<std::uint32_t, std::int64_t>();
+  std::size_t done = 0;
+  try {
+    map.update_batch(std::vector<std::uint32_t>{1, 2, 9}, std::vector<std::int64_t>{1, 2, 9});
+  } catch (tinybpf::error const& e) {
+    done = e.get_diagnostics().done;
+  }
+  BOOST_TEST(done == 2U);
+}
+
+// A view that was made before its map became another one touches no memory that is not its own.
+BOOST_AUTO_TEST_CASE(are_held_against_what_was_loaded) {
+  auto other = tinybpf::object::open(TYPED_MAPS_BPF_O);
+  auto const map = other.map("many").typed<std::uint32_t, std::uint64_t>();
+  other.map("many").set_type(tinybpf::map_type::percpu_hash);
+  other.load();
+  if (other.map("many").lookup_size() == 8) return;  // one CPU: they are alike
+  std::vector<std::uint32_t> keys{1, 2, 3};
+  std::vector<std::uint64_t> values{10, 20, 30};
+  auto const refused = [&] {
+    BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+    BOOST_TEST(contains(details.message, "'many'"));
+  };
+  map.update(1, 1, update_flag::any, ec, details);
+  refused();
+  BOOST_TEST(map.update_batch(keys, values, update_flag::any, ec, details) == 0U);
+  refused();
+  BOOST_TEST(map.delete_batch(keys, ec, details) == 0U);
+  BOOST_TEST(ec.value() == ENOENT);  // keys are as they were
+  tinybpf::batch_position at;
+  BOOST_TEST(map.lookup_batch(at, keys, values, ec, details) == 0U);
+  refused();
+  BOOST_TEST(map.lookup_and_delete_batch(at, keys, values, ec, details) == 0U);
+  refused();
+  std::size_t seen = 0;
+  for (auto const& entry : map.entries(ec)) seen += entry.first;
+  BOOST_TEST(seen == 0U);
+  BOOST_TEST(ec == make_error_code(errc::size_mismatch));
+}
+
+struct alignas(64) line {
+  std::uint64_t count;
+};
+
+BOOST_AUTO_TEST_CASE(of_values_that_have_a_line_of_the_cache_each) {
+  auto const map = tinybpf::map::create(tinybpf::map_type::hash, "lines", 4, 64, 100).typed<std::uint32_t, line>();
+  for (std::uint32_t key = 0; key < 100; ++key) map.update(key, {key});
+  for (auto const& [key, value] : map) {
+    BOOST_TEST_REQUIRE(reinterpret_cast<std::uintptr_t>(&value) % 64 == 0U);
+    BOOST_TEST_REQUIRE(value.count == key);
+  }
+}
+
 // Keys have a type, and values are bytes: of any map, also one with a value for each CPU.
 BOOST_AUTO_TEST_CASE(of_values_that_are_bytes) {
   auto const typed = obj.map("balances").typed<std::uint32_t, std::int64_t>();
@@ -367,7 +437,7 @@ BOOST_AUTO_TEST_CASE(of_values_that_are_bytes) {
   BOOST_TEST(!map.insert(3, data));
   BOOST_TEST(map.contains(3));
   BOOST_TEST(!map.contains(8));
-  BOOST_CHECK_THROW(map.at(8), tinybpf::error);
+  BOOST_CHECK_THROW(static_cast<void>(map.at(8)), tinybpf::error);
   std::size_t seen = 0;
   for (auto const& [key, stored] : map) {
     BOOST_TEST(stored.size() == 8U);

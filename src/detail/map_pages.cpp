@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 namespace tinybpf::detail {
@@ -191,12 +192,12 @@ bool map_pages::take(map const& m, bytes key, std::span<std::byte> value, error_
 namespace {
 
 /// True if the caller's memory has the map's sizes: a view may have been made before the map became another one.
-bool right_rooms(map const& m, char const* operation, std::size_t keys, std::size_t values, std::size_t count,
-                 error_code& ec, diagnostics& details) {
+bool right_rooms(map const& m, char const* operation, std::size_t keys, std::optional<std::size_t> values,
+                 std::size_t count, error_code& ec, diagnostics& details) {
   auto* const core = handle_access::core(m).get();
   if (!ready(core, operation, ec, details) || count == 0) return !ec;
   return right_size(*core, operation, "key", m.key_size(), keys / count, ec, details) &&
-         right_size(*core, operation, "value", m.lookup_size(), values / count, ec, details);
+         (!values || right_size(*core, operation, "value", m.lookup_size(), *values / count, ec, details));
 }
 
 /// A batch call, or where the kind has none a call for each key.
@@ -248,7 +249,7 @@ std::size_t erase_each(map const& m, std::span<std::byte const> keys, std::size_
   bpf_map_batch_opts options{};
   options.sz = sizeof options;
   auto const key_size = m.key_size();
-  if (!right_rooms(m, "batch delete", keys.size(), count * m.lookup_size(), count, ec, details)) return 0;
+  if (!right_rooms(m, "batch delete", keys.size(), std::nullopt, count, ec, details)) return 0;
   return for_each_key(
       m, "batch delete", count, [&](__u32* done) { return bpf_map_delete_batch(m.fd(), keys.data(), done, &options); },
       [&](std::size_t i) { return bpf_map_delete_elem(m.fd(), keys.data() + i * key_size); }, ec, details);

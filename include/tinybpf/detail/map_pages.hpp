@@ -58,9 +58,7 @@ struct page_allocator {
   T* allocate(std::size_t n) {
     return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{page_alignment}));
   }
-  void deallocate(T* p, std::size_t n) noexcept {
-    ::operator delete(p, n * sizeof(T), std::align_val_t{page_alignment});
-  }
+  void deallocate(T* p, std::size_t /*n*/) noexcept { ::operator delete(p, std::align_val_t{page_alignment}); }
   friend bool operator==(page_allocator const&, page_allocator const&) = default;
 };
 

@@ -246,7 +246,7 @@ void map::pin(std::filesystem::path const& path, error_code& ec, diagnostics& de
   };
   std::error_code no_folder;  // of a process whose working directory is gone
   auto const where = std::filesystem::absolute(path, no_folder);
-  if (no_folder) return report(ec, details, detail::from_libbpf(no_folder.value()), what);
+  if (no_folder && !path.empty()) return report(ec, details, detail::from_libbpf(no_folder.value()), what);
   std::lock_guard const lock{core_->mutex};
   if (!core_->pin_path.empty()) return refuse(detail::from_libbpf(EEXIST), ": it is pinned at " + core_->pin_path);
   if (int const err = bpf_obj_pin(fd(), path.c_str()); err != 0) {

@@ -378,8 +378,6 @@ BOOST_AUTO_TEST_CASE(are_made_of_maps_that_fit) {
 }
 
 BOOST_AUTO_TEST_CASE(tell_what_is_not_loaded_from_what_is_closed) {
-  slots const steps{obj.map("steps")};
-  slots const shelves{obj.map("shelves")};
   auto other = tinybpf::object::open(KINDS_BPF_O);
   auto const step = other.program("step_one");
   auto const jobs = other.map("jobs");

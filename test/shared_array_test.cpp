@@ -283,7 +283,6 @@ BOOST_AUTO_TEST_CASE(are_made_of_maps_that_fit) {
 }
 
 BOOST_AUTO_TEST_CASE(check_an_index_without_throwing) {
-  totals_array const totals{obj.map("totals")};
   totals[1] = 12;
   BOOST_TEST_REQUIRE(totals.at(1, ec, details) != nullptr);
   BOOST_TEST(*totals.at(1, ec) == 12U);

@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -192,11 +193,12 @@ void check_all(tinybpf::wakeup_policy policy) {
        {shape{"try_next", &of_try_next<Executor>}, shape{"next", &of_next<Executor>},
         shape{"read_some", &of_read_some<Executor>}, shape{"async_wait", &of_async_wait<Executor>},
         shape{"async_next", &of_async_next<Executor>}}) {
-    auto const count = run(policy);
-    BOOST_TEST_MESSAGE(name << ": " << count << " allocations");
-    // Asio keeps two blocks a thread, so the first operation of a size may find none that fits, also after the warm-up.
-    // An allocation per event, per wait (a thousand) or per timer (a hundred a second) is far above this.
-    BOOST_TEST(count <= 3U, name << ": " << count << " allocations in " << events << " events");
+    // Asio keeps two blocks a thread, so the first operation of a size may find none that fits, also after the warm-up:
+    // how many depends on which came first. What recurs with events, with waits (a thousand) or with timers (a hundred
+    // a second) recurs in each try, and is far above this.
+    std::uint64_t fewest = run(policy);
+    for (int tries = 1; fewest > 2 && tries < 5; ++tries) fewest = std::min(fewest, run(policy));
+    BOOST_TEST(fewest <= 2U, name << ": " << fewest << " allocations or more in " << events << " events");
   }
 }
 

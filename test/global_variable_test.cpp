@@ -51,7 +51,7 @@ struct config {
 };
 BOOST_DESCRIBE_STRUCT(config, (), (port, family, limit, name))
 
-struct pair {
+struct alignas(8) pair {
   std::uint32_t low;
   std::uint32_t high;
 };

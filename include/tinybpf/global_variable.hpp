@@ -18,6 +18,11 @@ namespace tinybpf {
 
 namespace detail {
 
+/// Compilers take an atomic's alignment from its type: of a type with less, clang calls a library.
+template <class T>
+concept atomic_in_place =
+    std::atomic_ref<T>::is_always_lock_free && alignof(T) >= std::atomic_ref<T>::required_alignment;
+
 /// Where a variable is: in its section's initial value until the object is loaded, and then in the map's own memory.
 struct global_place {
   std::shared_ptr<map_core> section;
@@ -104,9 +109,10 @@ class global_variable {
 
   /// The variable's memory, for adding to it and the like. Before load it is that of the initial value, and worth
   /// nothing once the object is loaded; after load it lives until the object is closed, or its last handle goes.
-  /// Errors: those of `store`; `errc::not_supported` for a struct that the object does not align enough.
+  /// For numbers, and for structs of such a size that are aligned to it (`alignas(8)`), as compilers ask. Errors: those
+  /// of `store`; `errc::not_supported` for a struct that the object does not align as much.
   [[nodiscard]] std::atomic_ref<T> atomic() const
-    requires(std::atomic_ref<T>::is_always_lock_free)
+    requires detail::atomic_in_place<T>
   {
     auto* const memory = detail::or_throw([&](error_code& ec, diagnostics& details) {
       return place_.writable(std::atomic_ref<T>::required_alignment, ec, details);
@@ -115,14 +121,14 @@ class global_variable {
   }
   /// @overload Nothing after an error.
   std::optional<std::atomic_ref<T>> atomic(error_code& ec) const
-    requires(std::atomic_ref<T>::is_always_lock_free)
+    requires detail::atomic_in_place<T>
   {
     diagnostics details;
     return atomic(ec, details);
   }
   /// @overload
   std::optional<std::atomic_ref<T>> atomic(error_code& ec, diagnostics& details) const
-    requires(std::atomic_ref<T>::is_always_lock_free)
+    requires detail::atomic_in_place<T>
   {
     auto* const memory = place_.writable(std::atomic_ref<T>::required_alignment, ec, details);
     if (memory == nullptr) return std::nullopt;

@@ -100,7 +100,7 @@ asio::awaitable<void> run(std::uint64_t count, std::chrono::milliseconds interva
   auto obj = co_await tinybpf::async_load(ex, XDP_COUNTER_BPF_O);
   traffic_counters const counters{obj.map("counters")};
   auto const receiver = static_cast<int>(::if_nametoindex("receiver"));
-  auto const link = co_await tinybpf::async_attach_xdp(ex, obj.program("count"), receiver);
+  auto const link = co_await tinybpf::async_attach(ex, obj.program("count"), tinybpf::xdp_target{receiver});
 
   asio::signal_set signals{ex, SIGINT, SIGTERM};
   std::cerr << "Counting packets; Ctrl-C ends it.\n";

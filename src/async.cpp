@@ -65,13 +65,9 @@ void_call load_object(object& obj) {
   };
 }
 
-attach_call attach_program(program p, asio::execution_context& context) {
-  return attach_on_worker(context, [p = std::move(p)](auto& ec, auto& details) { return p.attach(ec, details); });
-}
-
-attach_call attach_program_xdp(program p, int ifindex, asio::execution_context& context) {
+attach_call attach_program(program p, attach_target target, asio::execution_context& context) {
   return attach_on_worker(
-      context, [p = std::move(p), ifindex](auto& ec, auto& details) { return p.attach_xdp(ifindex, ec, details); });
+      context, [p = std::move(p), t = std::move(target)](auto& ec, auto& details) { return p.attach(t, ec, details); });
 }
 
 void_call detach_link(link&& l) {

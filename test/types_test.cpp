@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+using tinybpf::attach_type;
 using tinybpf::link_kind;
 using tinybpf::map_type;
 using tinybpf::program_type;
@@ -38,11 +39,16 @@ BOOST_AUTO_TEST_CASE(program_types_are_named_as_libbpf_names_them) {
   compare_with(libbpf_bpf_prog_type_str, program_type{});
 }
 
+BOOST_AUTO_TEST_CASE(attach_types_are_named_as_libbpf_names_them) {
+  compare_with(libbpf_bpf_attach_type_str, attach_type{});
+}
+
 BOOST_AUTO_TEST_CASE(later_types_are_named_as_the_kernel_names_them) {
   BOOST_TEST(to_string(map_type::user_ringbuf) == "user_ringbuf");
   BOOST_TEST(to_string(map_type::cgrp_storage) == "cgrp_storage");
   BOOST_TEST(to_string(map_type::arena) == "arena");
   BOOST_TEST(to_string(program_type::netfilter) == "netfilter");
+  BOOST_TEST(to_string(attach_type::netkit_peer) == "netkit_peer");
 }
 
 BOOST_AUTO_TEST_CASE(every_kind_of_link_has_a_name_of_its_own) {
@@ -62,6 +68,7 @@ BOOST_AUTO_TEST_CASE(what_has_no_name_is_unknown) {
   BOOST_TEST(to_string(static_cast<map_type>(34)) == "unknown");
   BOOST_TEST(to_string(static_cast<map_type>(0xffffffff)) == "unknown");
   BOOST_TEST(to_string(static_cast<program_type>(33)) == "unknown");
+  BOOST_TEST(to_string(static_cast<attach_type>(58)) == "unknown");
   BOOST_TEST(to_string(static_cast<link_kind>(255)) == "unknown");
 }
 

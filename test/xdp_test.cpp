@@ -339,7 +339,7 @@ BOOST_FIXTURE_TEST_CASE(is_not_attached_by_its_section, network) {
 BOOST_FIXTURE_TEST_CASE(is_attached_off_the_loop, network) {
   asio::io_context io;
   test::run(io, [](network const& n, auto ex) -> asio::awaitable<void> {
-    auto link = co_await tinybpf::async_attach_xdp(ex, n.count, n.receiver);
+    auto link = co_await tinybpf::async_attach(ex, n.count, tinybpf::xdp_target{n.receiver});
     BOOST_TEST((link.kind() == link_kind::xdp));
     n.pass(frame_of(ETH_P_IP, 60));
     n.check_counted(1, 60);
@@ -348,18 +348,20 @@ BOOST_FIXTURE_TEST_CASE(is_attached_off_the_loop, network) {
     n.check_counted(1, 60);
   }(*this, io.get_executor()));
   BOOST_CHECK_EXCEPTION(
-      static_cast<void>(test::run(io, tinybpf::async_attach_xdp(io.get_executor(), count, 0))), tinybpf::error,
+      static_cast<void>(test::run(io, tinybpf::async_attach(io.get_executor(), count, tinybpf::xdp_target{0}))),
+      tinybpf::error,
       [](auto const& e) { return e.code() == test::kernel_error(ENODEV) && contains(e.what(), "interface 0"); });
 
   tinybpf::link link;
   diagnostics details;
-  tinybpf::async_attach_xdp(io.get_executor(), count, receiver, [&](error_code ec, tinybpf::link l) {
+  tinybpf::async_attach(io.get_executor(), count, tinybpf::xdp_target{receiver}, [&](error_code ec, tinybpf::link l) {
     BOOST_TEST(!ec);
     link = std::move(l);
-    tinybpf::async_attach_xdp(io.get_executor(), count, receiver, details, [](error_code again, tinybpf::link none) {
-      BOOST_TEST(again == test::kernel_error(EBUSY));
-      BOOST_TEST(!none.attached());
-    });
+    tinybpf::async_attach(io.get_executor(), count, tinybpf::xdp_target{receiver}, details,
+                          [](error_code again, tinybpf::link none) {
+                            BOOST_TEST(again == test::kernel_error(EBUSY));
+                            BOOST_TEST(!none.attached());
+                          });
   });
   io.restart();
   io.run();

@@ -9,6 +9,7 @@
 //   waits for calls that have begun, and drops those that have not.
 #pragma once
 
+#include <tinybpf/attach_target.hpp>
 #include <tinybpf/detail/blocking_operation.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/link.hpp>
@@ -18,6 +19,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
+#include <concepts>
 #include <filesystem>
 #include <functional>
 #include <type_traits>
@@ -33,8 +35,7 @@ using void_call = std::function<nothing(error_code&, diagnostics&)>;
 
 load_file_call load_file(std::filesystem::path file);
 void_call load_object(object& obj);
-attach_call attach_program(program p, asio::execution_context& context);
-attach_call attach_program_xdp(program p, int ifindex, asio::execution_context& context);
+attach_call attach_program(program p, attach_target target, asio::execution_context& context);
 void_call detach_link(link&& l);
 
 }  // namespace detail
@@ -86,17 +87,18 @@ template <class Ex = boost::asio::any_io_executor>
 /// blocks the loop. Signature: `void(error_code, link)`. Errors: those of `program::attach`, and `operation_aborted`.
 /// Thread-safety: any number at once, also of one object.
 template <class Executor, class Token>
+  requires(!std::convertible_to<Token, attach_target>)
 auto async_attach(Executor const& ex, program p, Token&& token) {
   auto& context = boost::asio::query(ex, boost::asio::execution::context);
-  return detail::run_blocking<void(error_code, link)>(ex, nullptr, detail::attach_program(std::move(p), context),
-                                                      std::forward<Token>(token));
+  return detail::run_blocking<void(error_code, link)>(
+      ex, nullptr, detail::attach_program(std::move(p), section_target{}, context), std::forward<Token>(token));
 }
 /// @overload
 template <class Executor, class Token>
 auto async_attach(Executor const& ex, program p, diagnostics& details, Token&& token) {
   auto& context = boost::asio::query(ex, boost::asio::execution::context);
-  return detail::run_blocking<void(error_code, link)>(ex, &details, detail::attach_program(std::move(p), context),
-                                                      std::forward<Token>(token));
+  return detail::run_blocking<void(error_code, link)>(
+      ex, &details, detail::attach_program(std::move(p), section_target{}, context), std::forward<Token>(token));
 }
 /// @overload For coroutines whose executor type is Ex.
 template <class Ex = boost::asio::any_io_executor>
@@ -107,27 +109,29 @@ template <class Ex = boost::asio::any_io_executor>
   co_return std::move(attached);
 }
 
-/// Attaches an XDP program to a network interface, as `program::attach_xdp` does, and otherwise as `async_attach`. A
-/// worker thread is in the network namespace that the thread which started it was in: a program that changes its own
-/// does so before its first blocking call.
+/// Attaches a program to a place, such as `kprobe_target{"do_unlinkat"}`, and otherwise as above. Errors: those of
+/// `program::attach(target)`, and `operation_aborted`. Names and paths count where the worker's thread is: in the
+/// namespaces of the thread that started it, so that a program which changes its own does so before its first blocking
+/// call. Descriptors in the target stay open until the call has completed or, after a cancellation, for good.
 template <class Executor, class Token>
-auto async_attach_xdp(Executor const& ex, program p, int ifindex, Token&& token) {
+auto async_attach(Executor const& ex, program p, attach_target target, Token&& token) {
   auto& context = boost::asio::query(ex, boost::asio::execution::context);
   return detail::run_blocking<void(error_code, link)>(
-      ex, nullptr, detail::attach_program_xdp(std::move(p), ifindex, context), std::forward<Token>(token));
+      ex, nullptr, detail::attach_program(std::move(p), std::move(target), context), std::forward<Token>(token));
 }
 /// @overload
 template <class Executor, class Token>
-auto async_attach_xdp(Executor const& ex, program p, int ifindex, diagnostics& details, Token&& token) {
+auto async_attach(Executor const& ex, program p, attach_target target, diagnostics& details, Token&& token) {
   auto& context = boost::asio::query(ex, boost::asio::execution::context);
   return detail::run_blocking<void(error_code, link)>(
-      ex, &details, detail::attach_program_xdp(std::move(p), ifindex, context), std::forward<Token>(token));
+      ex, &details, detail::attach_program(std::move(p), std::move(target), context), std::forward<Token>(token));
 }
 /// @overload For coroutines whose executor type is Ex.
 template <class Ex = boost::asio::any_io_executor>
-[[nodiscard]] boost::asio::awaitable<link, Ex> async_attach_xdp(std::type_identity_t<Ex> ex, program p, int ifindex) {
+[[nodiscard]] boost::asio::awaitable<link, Ex> async_attach(std::type_identity_t<Ex> ex, program p,
+                                                            attach_target target) {
   diagnostics details;
-  auto [ec, attached] = co_await async_attach_xdp(ex, std::move(p), ifindex, details, detail::as_result);
+  auto [ec, attached] = co_await async_attach(ex, std::move(p), std::move(target), details, detail::as_result);
   if (ec) detail::throw_error(ec, std::move(details));
   co_return std::move(attached);
 }

@@ -1,15 +1,20 @@
 // One program of a BPF object.
 #pragma once
 
+#include <tinybpf/attach_target.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/link.hpp>
 #include <tinybpf/types.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace tinybpf {
@@ -17,6 +22,19 @@ namespace tinybpf {
 namespace detail {
 struct program_core;
 struct handle_access;
+
+template <class... Report>
+inline constexpr bool are_report_arguments = false;
+template <>
+inline constexpr bool are_report_arguments<> = true;
+template <>
+inline constexpr bool are_report_arguments<error_code> = true;
+template <>
+inline constexpr bool are_report_arguments<error_code, diagnostics> = true;
+
+/// Nothing, an error_code, or that and a diagnostics: what may stand behind the arguments of a call.
+template <class... Report>
+concept report_arguments = are_report_arguments<Report...>;
 }  // namespace detail
 
 /// What the kernel says about a loaded program.
@@ -80,32 +98,274 @@ class program {
   /// @overload
   link attach(error_code& ec, diagnostics& details) const;
 
-  /// Attaches to a tracepoint, such as ("sched", "sched_process_exec"), whatever the section says. Errors: as
-  /// `attach()`; ENOENT if there is no such tracepoint or tracefs is not mounted (the hint tells which).
-  link attach_tracepoint(std::string_view category, std::string_view name) const;
+  /// Attaches to a place, whatever the section says: `attach(kprobe_target{"do_unlinkat"})`, or shorter the call below
+  /// for each kind of place, which says no more. Errors of all: `errc::closed`; `errc::not_loaded`;
+  /// `errc::wrong_program_type` if a program of this type has no such place; `errc::not_supported_by_libbpf` with the
+  /// version that is needed; the kernel's ENOENT, EPERM, EBUSY and others, with names that are near to what was asked
+  /// for, and a hint where one is known. Nothing is attached if one is reported.
+  link attach(attach_target const& target) const;
   /// @overload
-  link attach_tracepoint(std::string_view category, std::string_view name, error_code& ec) const;
+  link attach(attach_target const& target, error_code& ec) const;
   /// @overload
-  link attach_tracepoint(std::string_view category, std::string_view name, error_code& ec, diagnostics& details) const;
+  link attach(attach_target const& target, error_code& ec, diagnostics& details) const;
 
-  /// Attaches to a raw tracepoint, such as "sched_switch", whatever the section says. Errors: as `attach()`.
-  link attach_raw_tracepoint(std::string_view name) const;
+  /// Attaches to a tracepoint, such as ("sched", "sched_process_exec"). ENOENT if there is no such tracepoint or
+  /// tracefs is not mounted (the hint tells which). Detaching takes about 70 ms.
+  ///
+  /// What holds for all of these calls: an `error_code&`, or that and a `diagnostics&`, may follow the arguments, and
+  /// nothing is thrown then.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_tracepoint(std::string category, std::string name, tracepoint_options options, Report&... report) const {
+    return attach(tracepoint_target{std::move(category), std::move(name), std::move(options)}, report...);
+  }
   /// @overload
-  link attach_raw_tracepoint(std::string_view name, error_code& ec) const;
-  /// @overload
-  link attach_raw_tracepoint(std::string_view name, error_code& ec, diagnostics& details) const;
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_tracepoint(std::string category, std::string name, Report&... report) const {
+    return attach_tracepoint(std::move(category), std::move(name), tracepoint_options{}, report...);
+  }
 
-  /// Attaches an XDP program to a network interface, which runs it on every packet received: in the driver where that
-  /// can, in the kernel's own code where not. `ifindex` is what `if_nametoindex` gives, and counts in the network
-  /// namespace of the calling thread. When the interface is deleted, the program runs no more; the link stays until it
-  /// is detached. Errors: as `attach()`; `errc::not_supported` if the program is of another type; ENODEV if there is no
-  /// such interface; EBUSY or EEXIST if it has an XDP program already; what the driver refuses, such as ERANGE or
-  /// EINVAL for an MTU that it cannot run XDP with.
-  link attach_xdp(int ifindex) const;
+  /// Attaches to a raw tracepoint, such as "sched_switch".
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_raw_tracepoint(std::string name, raw_tracepoint_options options, Report&... report) const {
+    return attach(raw_tracepoint_target{std::move(name), std::move(options)}, report...);
+  }
   /// @overload
-  link attach_xdp(int ifindex, error_code& ec) const;
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_raw_tracepoint(std::string name, Report&... report) const {
+    return attach_raw_tracepoint(std::move(name), raw_tracepoint_options{}, report...);
+  }
+
+  /// Attaches a fentry, fexit, fmod_ret, tp_btf or lsm program to the function that it was loaded for.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_trace(trace_options options, Report&... report) const {
+    return attach(trace_target{std::move(options)}, report...);
+  }
   /// @overload
-  link attach_xdp(int ifindex, error_code& ec, diagnostics& details) const;
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_trace(Report&... report) const {
+    return attach_trace(trace_options{}, report...);
+  }
+
+  /// Attaches to the entry, the return, or an instruction of a function of the kernel. ENOENT if it has no such
+  /// function.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_kprobe(std::string function, kprobe_options options, Report&... report) const {
+    return attach(kprobe_target{std::move(function), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_kprobe(std::string function, Report&... report) const {
+    return attach_kprobe(std::move(function), kprobe_options{}, report...);
+  }
+
+  /// Attaches to functions of the kernel at once, of which a pattern with * and ? or a list names any number. The
+  /// program is loaded for that: SEC("kprobe.multi").
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_kprobe_multi(std::variant<std::string, std::vector<std::string>> functions, kprobe_multi_options options,
+                           Report&... report) const {
+    return attach(kprobe_multi_target{std::move(functions), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_kprobe_multi(std::variant<std::string, std::vector<std::string>> functions, Report&... report) const {
+    return attach_kprobe_multi(std::move(functions), kprobe_multi_options{}, report...);
+  }
+
+  /// Attaches to a system call, such as "openat2".
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_ksyscall(std::string syscall, ksyscall_options options, Report&... report) const {
+    return attach(ksyscall_target{std::move(syscall), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_ksyscall(std::string syscall, Report&... report) const {
+    return attach_ksyscall(std::move(syscall), ksyscall_options{}, report...);
+  }
+
+  /// Attaches to a function of a program or library or, where `function` is empty, to `options.offset` in its file.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_uprobe(std::filesystem::path binary, std::string function, uprobe_options options,
+                     Report&... report) const {
+    return attach(uprobe_target{std::move(binary), std::move(function), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_uprobe(std::filesystem::path binary, std::string function, Report&... report) const {
+    return attach_uprobe(std::move(binary), std::move(function), uprobe_options{}, report...);
+  }
+
+  /// Attaches to functions of a program or library at once, of which a pattern with * and ? or a list names any number.
+  /// The program is loaded for that: SEC("uprobe.multi").
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_uprobe_multi(std::filesystem::path binary, std::variant<std::string, std::vector<std::string>> functions,
+                           uprobe_multi_options options, Report&... report) const {
+    return attach(uprobe_multi_target{std::move(binary), std::move(functions), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_uprobe_multi(std::filesystem::path binary, std::variant<std::string, std::vector<std::string>> functions,
+                           Report&... report) const {
+    return attach_uprobe_multi(std::move(binary), std::move(functions), uprobe_multi_options{}, report...);
+  }
+
+  /// Attaches to a static tracepoint of a program or library.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_usdt(std::filesystem::path binary, std::string provider, std::string name, usdt_options options,
+                   Report&... report) const {
+    return attach(usdt_target{std::move(binary), std::move(provider), std::move(name), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_usdt(std::filesystem::path binary, std::string provider, std::string name, Report&... report) const {
+    return attach_usdt(std::move(binary), std::move(provider), std::move(name), usdt_options{}, report...);
+  }
+
+  /// Runs the program at samples: by default 1,000 times a second of work on each CPU.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_perf_event(perf_event_options options, Report&... report) const {
+    return attach(perf_event_target{std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_perf_event(Report&... report) const {
+    return attach_perf_event(perf_event_options{}, report...);
+  }
+
+  /// Attaches an XDP program to a network interface, which runs it on every packet received. When the interface is
+  /// deleted, the program runs no more; the link stays until it is detached. ENODEV if there is no such interface;
+  /// EBUSY or EEXIST if it has an XDP program already; what the driver refuses, such as ERANGE or EINVAL for an MTU
+  /// that it cannot run XDP with.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_xdp(interface_ref interface, xdp_options options, Report&... report) const {
+    return attach(xdp_target{std::move(interface), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_xdp(interface_ref interface, Report&... report) const {
+    return attach_xdp(std::move(interface), xdp_options{}, report...);
+  }
+
+  /// Attaches to an interface through clsact, as `tc filter add` does.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_tc(interface_ref interface, tc_options options, Report&... report) const {
+    return attach(tc_target{std::move(interface), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_tc(interface_ref interface, Report&... report) const {
+    return attach_tc(std::move(interface), tc_options{}, report...);
+  }
+
+  /// Attaches to an interface through TCX.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_tcx(interface_ref interface, tcx_options options, Report&... report) const {
+    return attach(tcx_target{std::move(interface), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_tcx(interface_ref interface, Report&... report) const {
+    return attach_tcx(std::move(interface), tcx_options{}, report...);
+  }
+
+  /// Attaches to a netkit device.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_netkit(interface_ref interface, netkit_options options, Report&... report) const {
+    return attach(netkit_target{std::move(interface), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_netkit(interface_ref interface, Report&... report) const {
+    return attach_netkit(std::move(interface), netkit_options{}, report...);
+  }
+
+  /// Attaches to a control group, and those below it.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_cgroup(path_or_fd cgroup, cgroup_options options, Report&... report) const {
+    return attach(cgroup_target{std::move(cgroup), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_cgroup(path_or_fd cgroup, Report&... report) const {
+    return attach_cgroup(std::move(cgroup), cgroup_options{}, report...);
+  }
+
+  /// Attaches to the sockets of a sockmap or sockhash, those to come as well.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_sockmap(map sockets, sockmap_options options, Report&... report) const {
+    return attach(sockmap_target{std::move(sockets), std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_sockmap(map sockets, Report&... report) const {
+    return attach_sockmap(std::move(sockets), sockmap_options{}, report...);
+  }
+
+  /// Attaches to a network namespace, such as "/proc/self/ns/net".
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_netns(path_or_fd netns, Report&... report) const {
+    return attach(netns_target{std::move(netns)}, report...);
+  }
+
+  /// Attaches to a hook of the kernel's packet filter, in the network namespace of the calling thread.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_netfilter(netfilter_options options, Report&... report) const {
+    return attach(netfilter_target{options}, report...);
+  }
+
+  /// Puts the program in the place of a global function of another one, which is loaded.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_freplace(program const& target, std::string function, Report&... report) const {
+    return attach(freplace_target{target.fd(), std::move(function)}, report...);
+  }
+
+  /// Attaches to a socket of Asio's, of any kind, or whatever else has a `native_handle()`. The link refers to the
+  /// socket without keeping it open: once the socket is closed, there is nothing left to detach.
+  template <class Socket, class... Report>
+    requires detail::report_arguments<Report...> && requires(Socket& s) { int{s.native_handle()}; }
+  link attach_to(Socket& socket, socket_options options, Report&... report) const {
+    return attach(socket_target{socket.native_handle(), options}, report...);
+  }
+  /// @overload
+  template <class Socket, class... Report>
+    requires detail::report_arguments<Report...> && requires(Socket& s) { int{s.native_handle()}; }
+  link attach_to(Socket& socket, Report&... report) const {
+    return attach_to(socket, socket_options{}, report...);
+  }
 
  private:
   friend struct detail::handle_access;

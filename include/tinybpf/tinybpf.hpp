@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tinybpf/async.hpp>
+#include <tinybpf/attach_target.hpp>
 #include <tinybpf/batch.hpp>
 #include <tinybpf/btf.hpp>
 #include <tinybpf/dynamic_map.hpp>

@@ -1,0 +1,328 @@
+// Places to attach a program to, each with its options: what `program::attach(target)` and `async_attach` take.
+//
+// They are plain values. Descriptors in them are the caller's, and have to stay open until the call is over; with
+// `async_attach`, until it has completed. Network interfaces and paths count where the calling thread is: for
+// `async_attach` that is a worker thread, which is in the namespaces that the thread which started it was in.
+//
+// A cookie is a number that the program gets from bpf_get_attach_cookie(), so that one program attached to several
+// places can tell them apart. 0 is what it gets without one.
+#pragma once
+
+#include <tinybpf/map.hpp>
+#include <tinybpf/types.hpp>
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace tinybpf {
+
+/// A network interface by its index or its name.
+using interface_ref = std::variant<int, std::string>;
+
+/// Something that is open already, or the path at which it can be opened.
+using path_or_fd = std::variant<std::filesystem::path, int>;
+
+/// Of tracepoints. A cookie wants Linux 5.15.
+struct tracepoint_options {
+  std::uint64_t cookie = 0;
+};
+
+/// Of raw tracepoints. A cookie wants Linux 6.10 and libbpf 1.5.
+struct raw_tracepoint_options {
+  std::uint64_t cookie = 0;
+};
+
+/// Of fentry, fexit, fmod_ret, tp_btf and lsm programs. A cookie wants Linux 5.19 (tp_btf: 6.10).
+struct trace_options {
+  std::uint64_t cookie = 0;
+};
+
+/// Of kprobes and kretprobes.
+struct kprobe_options {
+  bool retprobe = false;     ///< Run the program where the function returns, not where it is entered.
+  std::size_t offset = 0;    ///< Bytes behind the function's start; not with `retprobe`.
+  std::uint64_t cookie = 0;  ///< Wants Linux 5.15.
+};
+
+/// Of kprobes on many functions at once (Linux 5.18; 6.2 with BPF cookies sorted right).
+struct kprobe_multi_options {
+  bool retprobe = false;
+  std::vector<std::uint64_t> cookies = {};  ///< One for each function of a list, or none; not with a pattern.
+};
+
+/// Of system calls by their name, whatever the architecture calls the function behind it.
+struct ksyscall_options {
+  bool retprobe = false;
+  std::uint64_t cookie = 0;
+};
+
+/// Of uprobes and uretprobes. The name of a function is looked up in the binary's symbols.
+struct uprobe_options {
+  bool retprobe = false;
+  std::size_t offset = 0;          ///< Bytes behind the function's start or, without a function, into the file.
+  pid_t pid = -1;                  ///< Only in this process; 0 is the caller's own, -1 is all, also those to come.
+  std::uint64_t cookie = 0;        ///< Wants Linux 5.15.
+  std::size_t ref_ctr_offset = 0;  ///< Offset in the file of a counter that the kernel keeps above 0 while attached.
+};
+
+/// Of uprobes on many functions at once (Linux 6.6, libbpf 1.3).
+struct uprobe_multi_options {
+  bool retprobe = false;
+  pid_t pid = -1;                           ///< As for `uprobe_options`.
+  std::vector<std::uint64_t> cookies = {};  ///< One for each function of a list, or none; not with a pattern.
+};
+
+/// Of user space's own static tracepoints.
+struct usdt_options {
+  pid_t pid = -1;            ///< As for `uprobe_options`.
+  std::uint64_t cookie = 0;  ///< What bpf_usdt_cookie() gives.
+};
+
+/// Of samples by time, or by a counter of the processor. The defaults make it run once a millisecond of a CPU's work.
+struct perf_event_options {
+  std::uint32_t type = 1;       ///< PERF_TYPE_SOFTWARE
+  std::uint64_t config = 0;     ///< PERF_COUNT_SW_CPU_CLOCK; with PERF_TYPE_HARDWARE 0 is cycles, and so on.
+  std::uint64_t period = 0;     ///< Run once in so many events (nanoseconds of the CPU clock); 0: by frequency.
+  std::uint64_t frequency = 0;  ///< Run so often a second; 0 with a period of 0 means 1,000.
+  std::optional<int> cpu = {};  ///< This CPU only; all that are online if empty.
+  pid_t pid = -1;               ///< Only while this process runs; 0 is the caller, -1 everything.
+  std::uint64_t cookie = 0;     ///< Wants Linux 5.15.
+};
+
+/// Where an XDP program runs.
+enum class xdp_mode : std::uint8_t {
+  any,      ///< In the driver where that can, in the kernel's own code where not.
+  native,   ///< In the driver, before a packet has cost anything (XDP_FLAGS_DRV_MODE).
+  generic,  ///< In the kernel's own code, on every interface (XDP_FLAGS_SKB_MODE).
+  offload,  ///< In the card (XDP_FLAGS_HW_MODE). The program was loaded for it.
+};
+
+/// Of XDP programs.
+struct xdp_options {
+  xdp_mode mode = xdp_mode::any;
+  /// Take the place of a program that was attached without a link, as `ip link` does. It is not put back at the end. A
+  /// program behind a link is swapped by `link::update_program`.
+  bool replace = false;
+};
+
+/// Which way packets go past an interface.
+enum class tc_direction : std::uint8_t { ingress, egress };
+
+/// Of clsact filters, which every kernel has. The qdisc is made where it is missing, and goes with the last filter of
+/// those who made it so.
+struct tc_options {
+  tc_direction direction = tc_direction::ingress;
+  std::uint32_t handle = 0;    ///< 0: the kernel chooses one.
+  std::uint32_t priority = 0;  ///< Lower ones run first; 0: the kernel chooses one.
+  bool replace = false;        ///< Take the place of a filter with the same handle and priority.
+};
+
+/// Where in the order of the programs of a TCX, netkit or cgroup (Linux 6.6, libbpf 1.3) a new one goes.
+struct attach_order {
+  enum class place : std::uint8_t {
+    last,    ///< Behind all others: the default.
+    first,   ///< In front of all others.
+    before,  ///< In front of the program or link given.
+    after,   ///< Behind it.
+  };
+  place where = place::last;
+  std::uint32_t relative_program_id = 0;  ///< For before and after: a program's id,
+  std::uint32_t relative_link_id = 0;     ///< or a link's.
+  std::uint64_t expected_revision = 0;    ///< Fail with ESTALE if the programs have changed since; 0: do not care.
+};
+
+/// Of TCX, which needs no qdisc (Linux 6.6, libbpf 1.3).
+struct tcx_options {
+  tc_direction direction = tc_direction::ingress;
+  attach_order order = {};
+};
+
+/// Which end of a netkit device.
+enum class netkit_side : std::uint8_t { primary, peer };
+
+/// Of netkit devices (Linux 6.7, libbpf 1.3).
+struct netkit_options {
+  netkit_side side = netkit_side::primary;
+  attach_order order = {};
+};
+
+/// Who else may be attached to the same control group and what is below it. Links are always `multi`.
+enum class cgroup_mode : std::uint8_t {
+  link,            ///< A BPF link, beside others: the default.
+  exclusive,       ///< The old way, without a link: nobody else here or below.
+  allow_override,  ///< Likewise; groups below may have one of their own in its place (BPF_F_ALLOW_OVERRIDE).
+  allow_multi,     ///< Likewise; others may be attached here and below, and all run (BPF_F_ALLOW_MULTI).
+};
+
+/// Of control groups.
+struct cgroup_options {
+  cgroup_mode mode = cgroup_mode::link;
+  /// What the program is attached as, for types that have several places; what it was loaded for if empty.
+  std::optional<attach_type> type = {};
+};
+
+/// Of sockmaps and sockhashes, which lend their programs to the sockets in them.
+struct sockmap_options {
+  /// stream_parser, stream_verdict, skb_verdict or msg_verdict; what the program was loaded for if empty.
+  std::optional<attach_type> type = {};
+};
+
+/// What a program does for a socket.
+enum class socket_role : std::uint8_t {
+  filter,     ///< Decides which packets the socket gets, and how much of them (SO_ATTACH_BPF).
+  reuseport,  ///< Chooses among the sockets of one port (SO_ATTACH_REUSEPORT_EBPF).
+};
+
+/// Of sockets.
+struct socket_options {
+  socket_role role = socket_role::filter;
+};
+
+/// Of the kernel's packet filter hooks (Linux 6.4, libbpf 1.3).
+struct netfilter_options {
+  std::uint32_t protocol_family = 2;  ///< NFPROTO_IPV4; 10 is NFPROTO_IPV6.
+  std::uint32_t hook = 1;             ///< NF_INET_PRE_ROUTING 0, LOCAL_IN 1, FORWARD 2, LOCAL_OUT 3, POST_ROUTING 4.
+  std::int32_t priority = 0;          ///< Lower ones run first; each is free for one program only.
+  bool defragment = false;            ///< Put fragments together before the program sees them (Linux 6.6).
+};
+
+/// As the program's section says.
+struct section_target {};
+
+/// A tracepoint, such as {"sched", "sched_process_exec"}.
+struct tracepoint_target {
+  std::string category;
+  std::string name;
+  tracepoint_options options = {};
+};
+
+/// A raw tracepoint, such as {"sched_switch"}.
+struct raw_tracepoint_target {
+  std::string name;
+  raw_tracepoint_options options = {};
+};
+
+/// The function or BTF tracepoint that the program was loaded for: fentry, fexit, fmod_ret, tp_btf, lsm.
+struct trace_target {
+  trace_options options = {};
+};
+
+/// A function of the kernel.
+struct kprobe_target {
+  std::string function;
+  kprobe_options options = {};
+};
+
+/// Functions of the kernel, by a pattern with * and ?, or by their names.
+struct kprobe_multi_target {
+  std::variant<std::string, std::vector<std::string>> functions;
+  kprobe_multi_options options = {};
+};
+
+/// A system call, such as "openat2".
+struct ksyscall_target {
+  std::string syscall;
+  ksyscall_options options = {};
+};
+
+/// A function of a program or library, or with no function the place at `options.offset`. A binary without a slash is
+/// searched for as the shell and the loader would.
+struct uprobe_target {
+  std::filesystem::path binary;
+  std::string function;
+  uprobe_options options = {};
+};
+
+/// Functions of a program or library, by a pattern with * and ?, or by their names.
+struct uprobe_multi_target {
+  std::filesystem::path binary;
+  std::variant<std::string, std::vector<std::string>> functions;
+  uprobe_multi_options options = {};
+};
+
+/// A static tracepoint of a program or library.
+struct usdt_target {
+  std::filesystem::path binary;
+  std::string provider;
+  std::string name;
+  usdt_options options = {};
+};
+
+/// Samples.
+struct perf_event_target {
+  perf_event_options options = {};
+};
+
+/// What an interface receives, before the network stack sees it.
+struct xdp_target {
+  interface_ref interface;
+  xdp_options options = {};
+};
+
+/// What goes past an interface, through clsact.
+struct tc_target {
+  interface_ref interface;
+  tc_options options = {};
+};
+
+/// What goes past an interface, through TCX.
+struct tcx_target {
+  interface_ref interface;
+  tcx_options options = {};
+};
+
+/// What a netkit device sends. The interface is the primary one, also for the peer's side.
+struct netkit_target {
+  interface_ref interface;
+  netkit_options options = {};
+};
+
+/// What the processes of a control group, and of those below it, do.
+struct cgroup_target {
+  path_or_fd cgroup;
+  cgroup_options options = {};
+};
+
+/// A network namespace, for sk_lookup and flow_dissector, such as {"/proc/self/ns/net"}.
+struct netns_target {
+  path_or_fd netns;
+};
+
+/// The sockets in a sockmap or sockhash, for sk_msg and sk_skb.
+struct sockmap_target {
+  map sockets;
+  sockmap_options options = {};
+};
+
+/// A socket, by its descriptor.
+struct socket_target {
+  int socket = -1;
+  socket_options options = {};
+};
+
+/// A hook of the kernel's packet filter, in the network namespace of the calling thread.
+struct netfilter_target {
+  netfilter_options options = {};
+};
+
+/// A function of another program, which is loaded: freplace.
+struct freplace_target {
+  int program_fd = -1;
+  std::string function;
+};
+
+/// Any of them.
+using attach_target =
+    std::variant<section_target, tracepoint_target, raw_tracepoint_target, trace_target, kprobe_target,
+                 kprobe_multi_target, ksyscall_target, uprobe_target, uprobe_multi_target, usdt_target,
+                 perf_event_target, xdp_target, tc_target, tcx_target, netkit_target, cgroup_target, netns_target,
+                 sockmap_target, socket_target, netfilter_target, freplace_target>;
+
+}  // namespace tinybpf

@@ -1,0 +1,82 @@
+// What attaching to any kind of place has in common: see attach_target.cpp.
+#pragma once
+
+#include "link_state.hpp"
+#include "object_state.hpp"
+
+#include <tinybpf/attach_target.hpp>
+#include <tinybpf/error.hpp>
+#include <tinybpf/link.hpp>
+#include <tinybpf/types.hpp>
+
+#include <bpf/libbpf.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tinybpf::detail {
+
+/// The program that is being attached.
+struct attach_subject {
+  bpf_program* raw;
+  int fd;
+  std::shared_ptr<bpf_object> object;  // for links that refer to it
+};
+
+/// How to attach to a place.
+struct attach_plan {
+  link_kind kind = link_kind::other;
+  std::string where;                     ///< "kprobe at do_unlinkat", behind "cannot attach program 'p' to".
+  std::vector<program_type> types = {};  ///< Those that have such places; empty: all that there are.
+  std::string_view libbpf_version = {};  ///< What it takes, if the libbpf at hand is older.
+  /// Adds what it attached to the list; returns 0, or an errno, and then what is in the list is detached. libbpf's text
+  /// is captured, and no other attach of the object runs.
+  std::function<int(attach_subject const&, attachment_list&)> attach = {};
+  /// Says more about a failure than "the kernel has no such place": hint and names, or a better code.
+  std::function<void(error_code&, diagnostics&)> explain = {};
+};
+
+// attach_trace.cpp
+attach_plan plan_of(section_target const& t, program_core const& core);
+attach_plan plan_of(tracepoint_target const& t, program_core const& core);
+attach_plan plan_of(raw_tracepoint_target const& t, program_core const& core);
+attach_plan plan_of(trace_target const& t, program_core const& core);
+attach_plan plan_of(perf_event_target const& t, program_core const& core);
+attach_plan plan_of(freplace_target const& t, program_core const& core);
+// attach_probe.cpp
+attach_plan plan_of(kprobe_target const& t, program_core const& core);
+attach_plan plan_of(kprobe_multi_target const& t, program_core const& core);
+attach_plan plan_of(ksyscall_target const& t, program_core const& core);
+attach_plan plan_of(uprobe_target const& t, program_core const& core);
+attach_plan plan_of(uprobe_multi_target const& t, program_core const& core);
+attach_plan plan_of(usdt_target const& t, program_core const& core);
+// attach_interface.cpp
+attach_plan plan_of(xdp_target const& t, program_core const& core);
+attach_plan plan_of(tc_target const& t, program_core const& core);
+attach_plan plan_of(tcx_target const& t, program_core const& core);
+attach_plan plan_of(netkit_target const& t, program_core const& core);
+attach_plan plan_of(netfilter_target const& t, program_core const& core);
+// attach_socket.cpp
+attach_plan plan_of(cgroup_target const& t, program_core const& core);
+attach_plan plan_of(netns_target const& t, program_core const& core);
+attach_plan plan_of(sockmap_target const& t, program_core const& core);
+attach_plan plan_of(socket_target const& t, program_core const& core);
+
+/// One of libbpf's structures of options, all zero but for its size.
+template <class Options>
+Options sized() {
+  Options options{};
+  options.sz = sizeof options;
+  return options;
+}
+
+/// Takes over what libbpf attached; 0, or the errno if that was nothing.
+int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> object = {});
+
+/// Attaches as planned: the frame around every way to attach.
+link attach_as_planned(program_core* core, attach_plan const& plan, error_code& ec, diagnostics& details);
+
+}  // namespace tinybpf::detail

@@ -1,26 +1,20 @@
 // Packets and bytes per second of each IP protocol, as an XDP program counts them, until Ctrl-C: on a veth pair in a
 // network namespace of its own, through which the example itself sends UDP.
+#include "until_signal.hpp"
+#include "veth.hpp"
+
 #include <tinybpf/async.hpp>
 #include <tinybpf/percpu_map.hpp>
 
-#include <net/if.h>
 #include <netdb.h>
-#include <sched.h>
 
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/deferred.hpp>
-#include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/udp.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/describe/class.hpp>
 #include <boost/program_options.hpp>
 
-#include <array>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -30,7 +24,6 @@
 #include <map>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <utility>
 
 namespace asio = boost::asio;
@@ -48,28 +41,6 @@ struct traffic {
 BOOST_DESCRIBE_STRUCT(traffic, (), (packets, bytes))
 
 using traffic_counters = tinybpf::percpu_map<std::uint32_t, traffic>;
-
-// A network that nobody else is on, for this thread and those that it starts. It goes with the process.
-void make_network() {
-  if (::unshare(CLONE_NEWNET) != 0) throw std::system_error{errno, std::system_category(), "no network namespace"};
-  for (std::string const command : {"ip link add sender type veth peer name receiver", "ip link set receiver up",
-                                    "ip link set sender up", "ip address add 192.0.2.1/24 dev sender"})
-    if (std::system(command.c_str()) != 0) throw std::runtime_error{"`" + command + "` failed"};
-}
-
-// To everybody on the network, so that nobody needs to listen.
-asio::awaitable<void> send() {
-  auto const ex = co_await asio::this_coro::executor;
-  asio::ip::udp::socket socket{ex, asio::ip::udp::v4()};
-  socket.set_option(asio::socket_base::broadcast{true});
-  asio::ip::udp::endpoint const everybody{asio::ip::make_address("192.0.2.255"), 9};
-  std::array<char, 100> const payload{};
-  for (asio::steady_timer pause{ex};;) {
-    co_await socket.async_send_to(asio::buffer(payload), everybody, asio::use_awaitable);
-    pause.expires_after(std::chrono::milliseconds{1});
-    co_await pause.async_wait(asio::use_awaitable);
-  }
-}
 
 void print(std::uint32_t protocol, traffic const& seen, std::chrono::duration<double> during) {
   auto const* const known = ::getprotobynumber(static_cast<int>(protocol));
@@ -99,19 +70,10 @@ asio::awaitable<void> run(std::uint64_t count, std::chrono::milliseconds interva
   auto const ex = co_await asio::this_coro::executor;
   auto obj = co_await tinybpf::async_load(ex, XDP_COUNTER_BPF_O);
   traffic_counters const counters{obj.map("counters")};
-  auto const receiver = static_cast<int>(::if_nametoindex("receiver"));
-  auto const link = co_await tinybpf::async_attach(ex, obj.program("count"), tinybpf::xdp_target{receiver});
+  auto const link = co_await tinybpf::async_attach(ex, obj.program("count"), tinybpf::xdp_target{"receiver"});
 
-  asio::signal_set signals{ex, SIGINT, SIGTERM};
   std::cerr << "Counting packets; Ctrl-C ends it.\n";
-  // Until the first of them ends. That it failed is not to be lost.
-  auto const [order, report_failed, send_failed, signal_ec, signal] =
-      co_await asio::experimental::make_parallel_group(
-          asio::co_spawn(ex, report(counters, count, interval), asio::deferred),
-          asio::co_spawn(ex, send(), asio::deferred), signals.async_wait(asio::deferred))
-          .async_wait(asio::experimental::wait_for_one{}, asio::use_awaitable);
-  if (order.front() == 0 && report_failed) std::rethrow_exception(report_failed);
-  if (order.front() == 1 && send_failed) std::rethrow_exception(send_failed);
+  co_await until_signal(report(counters, count, interval), send());
 }
 
 int main(int argc, char** argv) try {

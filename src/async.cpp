@@ -4,8 +4,12 @@
 #include "detail/object_state.hpp"
 #include "detail/worker.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
 namespace tinybpf::detail {
 namespace {
@@ -68,6 +72,52 @@ void_call load_object(object& obj) {
 attach_call attach_program(program p, attach_target target, asio::execution_context& context) {
   return attach_on_worker(
       context, [p = std::move(p), t = std::move(target)](auto& ec, auto& details) { return p.attach(t, ec, details); });
+}
+
+attach_all_call attach_object(object const& obj, asio::execution_context& context) {
+  return [state = handle_access::state(obj), where = worker::of(context)](error_code& ec, diagnostics& details) {
+    auto links = handle_access::make_object(state).attach(ec, details);
+    for (auto& l : links)
+      if (auto const& attached = link_access::state(l)) attached->detach_on(where);
+    return links;
+  };
+}
+
+test_run_result finished_test_run::deliver() {
+  auto const copy = [](std::vector<std::byte> const& from, std::size_t size, std::span<std::byte> to) {
+    std::copy_n(from.begin(), std::min({size, from.size(), to.size()}), to.begin());
+  };
+  copy(data, result.data_size_out, data_out);
+  copy(ctx, result.ctx_size_out, ctx_out);
+  return result;
+}
+
+test_run_call run_program(program p, test_run_options const& options) {
+  struct input {
+    program p;
+    test_run_options options;
+    std::vector<std::byte> data_in;
+    std::vector<std::byte> ctx_in;
+  };
+  auto in = std::make_shared<input>();
+  in->p = std::move(p);
+  in->options = options;
+  in->data_in.assign(options.data_in.begin(), options.data_in.end());
+  in->ctx_in.assign(options.ctx_in.begin(), options.ctx_in.end());
+  return [in = std::move(in)](error_code& ec, diagnostics& details) {
+    finished_test_run done;
+    done.data_out = in->options.data_out;
+    done.ctx_out = in->options.ctx_out;
+    done.data.resize(done.data_out.size());
+    done.ctx.resize(done.ctx_out.size());
+    auto options_here = in->options;
+    options_here.data_in = in->data_in;
+    options_here.ctx_in = in->ctx_in;
+    options_here.data_out = done.data;
+    options_here.ctx_out = done.ctx;
+    done.result = in->p.test_run(options_here, ec, details);
+    return done;
+  };
 }
 
 void_call detach_link(link&& l) {

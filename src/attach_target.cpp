@@ -43,10 +43,10 @@ int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> objec
 
 link attach_as_planned(program_core* core, attach_plan const& plan, error_code& ec, diagnostics& details) {
   auto const what = "program '" + core->name + "'";
+  if (!core->usable(true, what, ec, details) || !attachable(*core, ec, details)) return {};
   auto const task = "cannot attach " + what + " of " + core->owner->source() + " to " + plan.where;
-  if (!core->owner->usable(true, what, ec, details)) return {};
   std::lock_guard const lock{core->owner->mutex()};
-  if (!core->owner->usable(true, what, ec, details)) return {};  // closed while this thread waited
+  if (!core->usable(true, what, ec, details)) return {};  // closed while this thread waited
   if (!plan.types.empty() && std::find(plan.types.begin(), plan.types.end(), core->type) == plan.types.end()) {
     report(ec, details, errc::wrong_program_type,
            task + ": it is of type " + std::string{to_string(core->type)} + ", and that takes one of type " +
@@ -61,16 +61,10 @@ link attach_as_planned(program_core* core, attach_plan const& plan, error_code& 
            "it takes libbpf " + std::string{plan.libbpf_version} + " or later");
     return {};
   }
-  int const fd = bpf_program__fd(core->raw);
-  if (fd < 0) {
-    report(ec, details, errc::not_loaded, task + ": the program was left out when its object was loaded",
-           "set_autoload(true) before the object is loaded takes it in");
-    return {};
-  }
   attachment_list attachments;
   log_capture log;
   errno = 0;
-  if (int const err = std::abs(plan.attach({core->raw, fd, core->owner->raw()}, attachments)); err != 0) {
+  if (int const err = std::abs(plan.attach({core->raw, core->fd, core->owner->raw()}, attachments)); err != 0) {
     attachments.clear();
     details.log = log.take();
     report(ec, details, from_libbpf(err), task);

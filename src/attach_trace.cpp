@@ -273,4 +273,9 @@ attach_plan plan_of(freplace_target const& t, program_core const&) {
   };
 }
 
+bool attaches_by_itself(program_core const& core) noexcept {
+  if (core.place == place_of::nowhere || kind_of_section(core.section) == link_kind::other) return false;
+  return core.place == place_of::target || names_a_place(core.section);
+}
+
 }  // namespace tinybpf::detail

@@ -65,7 +65,8 @@ std::shared_ptr<map_core> own_core(owned_descriptor fd, std::string name, std::s
   return core;
 }
 
-/// Says what the path has to do with an EPERM, which the kernel gives for two reasons.
+}  // namespace
+
 std::string why_no_pin(std::filesystem::path const& path, error_code code) {
   if (code != boost::system::errc::operation_not_permitted) return {};
   struct statfs found {};
@@ -76,7 +77,6 @@ std::string why_no_pin(std::filesystem::path const& path, error_code code) {
   return {};
 }
 
-}  // namespace
 }  // namespace detail
 
 using detail::owned_descriptor;

@@ -162,6 +162,30 @@ void object::load(error_code& ec, diagnostics& details) {
   state_->load(ec, details);
 }
 
+std::vector<link> object::attach() const {
+  return detail::or_throw([&](auto& ec, auto& details) { return attach(ec, details); });
+}
+std::vector<link> object::attach(error_code& ec) const {
+  diagnostics details;
+  return attach(ec, details);
+}
+std::vector<link> object::attach(error_code& ec, diagnostics& details) const {
+  detail::begin(ec, details);
+  std::vector<link> links;
+  if (!state_) {
+    report(ec, details, errc::closed, "attach of a closed object");
+    return links;
+  }
+  if (!state_->usable(true, "attach", ec, details)) return links;
+  for (auto& core : state_->programs()) {
+    if (core.fd < 0 || !core.autoattach || !detail::attaches_by_itself(core)) continue;
+    auto attached = detail::handle_access::make_program({state_, &core}).attach(ec, details);
+    if (ec) return {};
+    links.push_back(std::move(attached));
+  }
+  return links;
+}
+
 void object::close() noexcept {
   if (state_) state_->close();
 }

@@ -14,18 +14,14 @@ using detail::report;
 
 program::program(std::shared_ptr<detail::program_core> core) noexcept : core_{std::move(core)} {}
 
-bool program::is_open() const noexcept { return core_ && core_->owner->phase() != detail::object_phase::closed; }
+bool program::is_open() const noexcept { return core_ && core_->phase() != detail::object_phase::closed; }
 std::string_view program::name() const noexcept { return core_ ? std::string_view{core_->name} : std::string_view{}; }
 std::string_view program::section() const noexcept {
   return core_ ? std::string_view{core_->section} : std::string_view{};
 }
-program_type program::type() const noexcept { return is_open() ? core_->type : program_type::unspec; }
+program_type program::type() const noexcept { return is_open() ? core_->type.load() : program_type::unspec; }
 
-int program::fd() const noexcept {
-  if (!core_ || core_->owner->phase() != detail::object_phase::loaded) return -1;
-  int const found = bpf_program__fd(core_->raw);
-  return found > 0 ? found : -1;
-}
+int program::fd() const noexcept { return core_ ? core_->fd.load(std::memory_order_relaxed) : -1; }
 
 program_info program::info() const {
   return detail::or_throw([&](auto& ec, auto& details) { return info(ec, details); });
@@ -37,14 +33,8 @@ program_info program::info(error_code& ec) const {
 }
 
 program_info program::info(error_code& ec, diagnostics& details) const {
-  detail::begin(ec, details);
   program_info result;
-  if (!core_) {
-    report(ec, details, errc::closed, "info of no program");
-    return result;
-  }
-  details.program = core_->name;
-  if (!core_->owner->usable(true, "program '" + core_->name + "'", ec, details)) return result;
+  if (!detail::ready(core_.get(), "info", ec, details)) return result;
   // Asked twice: first for the number of maps, then with room for their ids. It may not change in between.
   bpf_prog_info raw{};
   __u32 size = sizeof raw;
@@ -58,6 +48,7 @@ program_info program::info(error_code& ec, diagnostics& details) const {
     err = bpf_obj_get_info_by_fd(fd(), &with_maps, &size);
   }
   if (err != 0) {
+    details.program = core_->name;
     report(ec, details, detail::from_libbpf(err), "info of program '" + core_->name + "'");
     return {};
   }
@@ -76,6 +67,8 @@ program_info program::info(error_code& ec, diagnostics& details) const {
   result.load_time = std::chrono::nanoseconds{raw.load_time};
   result.run_time = std::chrono::nanoseconds{raw.run_time_ns};
   result.run_count = raw.run_cnt;
+  result.recursion_misses = raw.recursion_misses;
+  result.ifindex = raw.ifindex;
   return result;
 }
 

@@ -40,7 +40,9 @@ BOOST_AUTO_TEST_CASE(program_types_are_named_as_libbpf_names_them) {
 }
 
 BOOST_AUTO_TEST_CASE(attach_types_are_named_as_libbpf_names_them) {
-  compare_with(libbpf_bpf_attach_type_str, attach_type{});
+  compare_with(libbpf_bpf_attach_type_str, tinybpf::attach_type{});
+  BOOST_TEST(to_string(tinybpf::attach_type::trace_uprobe_session) == "trace_uprobe_session");
+  BOOST_TEST(to_string(static_cast<tinybpf::attach_type>(4000)) == "unknown");
 }
 
 BOOST_AUTO_TEST_CASE(later_types_are_named_as_the_kernel_names_them) {

@@ -15,15 +15,19 @@
 #include <tinybpf/link.hpp>
 #include <tinybpf/object.hpp>
 #include <tinybpf/program.hpp>
+#include <tinybpf/test_run.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace tinybpf {
 
@@ -37,6 +41,27 @@ load_file_call load_file(std::filesystem::path file);
 void_call load_object(object& obj);
 attach_call attach_program(program p, attach_target target, asio::execution_context& context);
 void_call detach_link(link&& l);
+
+using attach_all_call = std::function<std::vector<link>(error_code&, diagnostics&)>;
+
+attach_all_call attach_object(object const& obj, asio::execution_context& context);
+
+/// What a test run gave on the worker: its output, to be copied to where the user wants it when the handler is called.
+class finished_test_run {
+ public:
+  finished_test_run() = default;
+  test_run_result deliver();
+
+  test_run_result result;
+  std::vector<std::byte> data;
+  std::vector<std::byte> ctx;
+  std::span<std::byte> data_out;
+  std::span<std::byte> ctx_out;
+};
+
+using test_run_call = std::function<finished_test_run(error_code&, diagnostics&)>;
+
+test_run_call run_program(program p, test_run_options const& options);
 
 }  // namespace detail
 
@@ -134,6 +159,59 @@ template <class Ex = boost::asio::any_io_executor>
   auto [ec, attached] = co_await async_attach(ex, std::move(p), std::move(target), details, detail::as_result);
   if (ec) detail::throw_error(ec, std::move(details));
   co_return std::move(attached);
+}
+
+/// Attaches the programs of an object, as `object::attach` does, and otherwise as `async_attach` of one. The object may
+/// go meanwhile; after a cancellation what was attached is detached on the worker. Signature: `void(error_code,
+/// std::vector<link>)`.
+template <class Executor, class Token>
+auto async_attach(Executor const& ex, object const& obj, Token&& token) {
+  auto& context = boost::asio::query(ex, boost::asio::execution::context);
+  return detail::run_blocking<void(error_code, std::vector<link>)>(ex, nullptr, detail::attach_object(obj, context),
+                                                                   std::forward<Token>(token));
+}
+/// @overload
+template <class Executor, class Token>
+auto async_attach(Executor const& ex, object const& obj, diagnostics& details, Token&& token) {
+  auto& context = boost::asio::query(ex, boost::asio::execution::context);
+  return detail::run_blocking<void(error_code, std::vector<link>)>(ex, &details, detail::attach_object(obj, context),
+                                                                   std::forward<Token>(token));
+}
+/// @overload For coroutines whose executor type is Ex.
+template <class Ex = boost::asio::any_io_executor>
+[[nodiscard]] boost::asio::awaitable<std::vector<link>, Ex> async_attach(std::type_identity_t<Ex> ex,
+                                                                         object const& obj) {
+  diagnostics details;
+  auto [ec, attached] = co_await async_attach(ex, obj, details, detail::as_result);
+  if (ec) detail::throw_error(ec, std::move(details));
+  co_return std::move(attached);
+}
+
+/// Runs a program on made-up input, as `program::test_run` does. `data_in` and `ctx_in` are copied when the operation
+/// starts (an awaitable's when it is awaited), and may go then. `data_out` and `ctx_out` have to live until the handler
+/// is called: they are written just before, by the thread that calls it, and not at all after a cancellation. A run
+/// that was cancelled goes on on the worker, with its own memory. Signature: `void(error_code, test_run_result)`.
+/// Errors: those of `program::test_run`, and `operation_aborted`; ENOSPC comes with its result.
+template <class Executor, class Token>
+auto async_test_run(Executor const& ex, program p, test_run_options const& options, Token&& token) {
+  return detail::run_blocking<void(error_code, test_run_result)>(
+      ex, nullptr, detail::run_program(std::move(p), options), std::forward<Token>(token));
+}
+/// @overload
+template <class Executor, class Token>
+auto async_test_run(Executor const& ex, program p, test_run_options const& options, diagnostics& details,
+                    Token&& token) {
+  return detail::run_blocking<void(error_code, test_run_result)>(
+      ex, &details, detail::run_program(std::move(p), options), std::forward<Token>(token));
+}
+/// @overload For coroutines whose executor type is Ex.
+template <class Ex = boost::asio::any_io_executor>
+[[nodiscard]] boost::asio::awaitable<test_run_result, Ex> async_test_run(std::type_identity_t<Ex> ex, program p,
+                                                                         test_run_options options) {
+  diagnostics details;
+  auto [ec, result] = co_await async_test_run(ex, std::move(p), options, details, detail::as_result);
+  if (ec) detail::throw_error(ec, std::move(details));
+  co_return result;
 }
 
 /// Detaches a link, which is empty from the start of the call. Signature: `void(error_code)`. Errors: those of

@@ -96,6 +96,17 @@ class object {
   /// @overload
   void load(error_code& ec, diagnostics& details);
 
+  /// Attaches, as `program::attach` does, each program that was loaded, has `autoattach` on, and whose section names a
+  /// place that libbpf attaches to; those that need a call of their own, such as XDP programs, are left out. The links
+  /// come in the order of `programs()`. When one fails, none stays attached, and the diagnostics name the program.
+  /// Blocks: `async_attach` keeps it off the loop. Errors: `errc::closed`, `errc::not_loaded`, those of
+  /// `program::attach`.
+  [[nodiscard]] std::vector<link> attach() const;
+  /// @overload
+  std::vector<link> attach(error_code& ec) const;
+  /// @overload
+  std::vector<link> attach(error_code& ec, diagnostics& details) const;
+
   /// Unloads: programs and maps are released, and their handles report `errc::closed` from now on. Links stay attached,
   /// buffers go on reading, each through what it owns. Idempotent. Blocks while a load of this object runs elsewhere.
   void close() noexcept;

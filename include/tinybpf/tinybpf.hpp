@@ -29,6 +29,8 @@
 #include <tinybpf/ring_buffer.hpp>
 #include <tinybpf/shared_array.hpp>
 #include <tinybpf/stack_trace_map.hpp>
+#include <tinybpf/stats.hpp>
+#include <tinybpf/test_run.hpp>
 #include <tinybpf/typed_map.hpp>
 #include <tinybpf/types.hpp>
 #include <tinybpf/user_ring_buffer.hpp>

@@ -86,7 +86,8 @@ enum class program_type : std::uint32_t {
   netfilter = 32,
 };
 
-/// enum bpf_attach_type. A value without a name here is kept as it is.
+/// enum bpf_attach_type: which of the places that programs of its type may be attached to a program is for. A value
+/// without a name here is kept as it is.
 enum class attach_type : std::uint32_t {
   cgroup_inet_ingress = 0,
   cgroup_inet_egress = 1,

@@ -2,6 +2,7 @@
 
 #include "log_capture.hpp"
 #include "privileges.hpp"
+#include "verifier_log.hpp"
 
 #include <tinybpf/version.hpp>
 
@@ -60,16 +61,75 @@ void map_core::forget() {
   memory.reset();
 }
 
+program_core::program_core(object_state* o, bpf_program* r)
+    : owner{o}, raw{r}, name{bpf_program__name(r)}, section{bpf_program__section_name(r)} {
+  refresh();
+}
+
+program_core::program_core(std::string n, owned_descriptor d, program_type t)
+    : owner{nullptr}, raw{nullptr}, name{std::move(n)}, type{t}, fd{d.get()}, own_fd_{std::move(d)} {}
+
+object_phase program_core::phase() const noexcept { return owner != nullptr ? owner->phase() : object_phase::loaded; }
+
+bool program_core::usable(bool must_be_loaded, std::string_view what, error_code& ec, diagnostics& details) const {
+  if (owner == nullptr) return true;
+  if (!owner->usable(must_be_loaded, what, ec, details)) return false;
+  if (!must_be_loaded || fd.load(std::memory_order_relaxed) >= 0) return true;
+  report(
+      ec, details, errc::not_loaded,
+      std::string{what} + " of " + owner->source() + ": the object was loaded without it, because its autoload is off",
+      "call set_autoload(true) before load()");
+  return false;
+}
+
+void program_core::refresh() {
+  type = static_cast<program_type>(bpf_program__type(raw));
+  expected_attach_type = static_cast<attach_type>(bpf_program__expected_attach_type(raw));
+  flags = bpf_program__flags(raw);
+  autoload = bpf_program__autoload(raw);
+  autoattach = bpf_program__autoattach(raw);
+  insn_count = bpf_program__insn_cnt(raw);
+}
+
+void program_core::loaded() {
+  refresh();
+  auto const now = bpf_program__fd(raw);
+  fd = now > 0 ? now : -1;
+  attach_target.reset(-1);
+}
+
+void program_core::forget() {
+  raw = nullptr;
+  fd = -1;
+  attach_target.reset(-1);
+}
+
+bool ready(program_core* core, char const* operation, error_code& ec, diagnostics& details) {
+  begin(ec, details);
+  if (core == nullptr) {
+    report(ec, details, errc::closed, std::string{operation} + " of no program");
+    return false;
+  }
+  if (core->usable(true, std::string{operation} + " of program '" + core->name + "'", ec, details)) return true;
+  details.program = core->name;
+  return false;
+}
+
+bool attachable(program_core const& core, error_code& ec, diagnostics& details) {
+  if (core.owner != nullptr) return true;
+  report(ec, details, errc::not_supported,
+         "attach of program '" + core.name + "', which is on its own: libbpf attaches the programs of an object",
+         "attach it by the object that it was loaded from, or update a link with it");
+  return false;
+}
+
 object_state::object_state(std::shared_ptr<bpf_object> owned, std::string source)
     : raw_{std::move(owned)},
       name_{bpf_object__name(raw_.get())},
       source_{std::move(source)},
       types_{std::make_shared<type_registry>(btf_tables::copy_of(bpf_object__btf(raw_.get()), source_), source_)} {
   bpf_program* p = nullptr;
-  bpf_object__for_each_program(p, raw_.get()) {
-    programs_.push_back(
-        {this, p, bpf_program__name(p), bpf_program__section_name(p), static_cast<program_type>(bpf_program__type(p))});
-  }
+  bpf_object__for_each_program(p, raw_.get()) programs_.emplace_back(this, p);
   bpf_map* m = nullptr;
   bpf_object__for_each_map(m, raw_.get()) maps_.emplace_back(this, m);
 }
@@ -80,7 +140,7 @@ void object_state::close() noexcept {
   std::lock_guard const lock{mutex_};
   phase_ = object_phase::closed;
   for (auto& m : maps_) m.forget();
-  for (auto& p : programs_) p.raw = nullptr;
+  for (auto& p : programs_) p.forget();
   log_capture const quiet;
   raw_.reset();
 }
@@ -148,14 +208,18 @@ void object_state::finish_load(error_code& ec, diagnostics& details) {
     return report(ec, details, errc::closed, "load of " + source_);
   int err = 0;
   log_capture log;
-  if (known_sections(ec, details)) {
+  verifier_logs logs;
+  if (known_sections(ec, details) && logs.ask(programs_, ec, details)) {
     err = bpf_object__load(raw_.get());
+    logs.keep();
     if (err != 0) explain_load_failure(err, log.take(), ec, details);
   }
   if (ec) {
     phase_ = object_phase::failed;
+    for (auto& p : programs_) p.attach_target.reset(-1);
     return;
   }
+  for (auto& p : programs_) p.loaded();
   for (auto& m : maps_) m.loaded();
   phase_ = object_phase::loaded;
 }
@@ -167,6 +231,7 @@ void object_state::explain_load_failure(int err, std::string log, error_code& ec
     if (log.find("prog '" + p.name + "'") == std::string::npos) continue;
     details.program = p.name;
     message += ": program '" + p.name + "' was refused";
+    if (!p.verifier_log.empty()) log += '\n' + p.verifier_log;  // which libbpf leaves to those who asked for it
     break;
   }
   for (auto const& m : maps_) {

@@ -12,6 +12,7 @@
 #include <bpf/libbpf.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -22,14 +23,6 @@
 namespace tinybpf::detail {
 
 class object_state;
-
-struct program_core {
-  object_state* owner;
-  bpf_program* raw;
-  std::string name;
-  std::string section;
-  program_type type;
-};
 
 enum class object_phase : std::uint8_t { open, loading, loaded, failed, closed };
 
@@ -77,6 +70,57 @@ struct map_core {
   owned_descriptor own_fd_;
   std::shared_ptr<type_registry> own_types_;
 };
+
+/// Where `attach()` finds the place of a program.
+enum class place_of : std::uint8_t { section, target, nowhere };
+
+// The numbers are copies, for the reasons of map_core.
+struct program_core {
+  object_state* owner;  // null for a program on its own, which is open until it is destroyed
+  bpf_program* raw;     // null for the same, and after close()
+  std::string name;
+  std::string section;
+  std::atomic<program_type> type{program_type::unspec};
+  std::atomic<attach_type> expected_attach_type{};
+  std::atomic<std::uint32_t> flags{0};
+  std::atomic<bool> autoload{false};
+  std::atomic<bool> autoattach{false};
+  std::atomic<std::size_t> insn_count{0};
+  std::atomic<int> fd{-1};
+  std::atomic<place_of> place{place_of::section};
+
+  owned_descriptor attach_target;  // libbpf borrows it until the program is loaded
+
+  std::mutex mutex;  // for what follows
+  std::string pin_path;
+  std::string verifier_log;
+
+  program_core(object_state* o, bpf_program* r);
+  /// A program on its own.
+  program_core(std::string n, owned_descriptor d, program_type t);
+
+  object_phase phase() const noexcept;
+  /// As of the object, and whether the program was loaded with it.
+  bool usable(bool must_be_loaded, std::string_view what, error_code& ec, diagnostics& details) const;
+
+  /// What may have been set.
+  void refresh();
+  /// Likewise, after load.
+  void loaded();
+  void forget();
+
+ private:
+  owned_descriptor own_fd_;
+};
+
+/// What must hold before a system call on a program; says what does not.
+bool ready(program_core* core, char const* operation, error_code& ec, diagnostics& details);
+
+/// What must hold before libbpf attaches a program; says what does not.
+bool attachable(program_core const& core, error_code& ec, diagnostics& details);
+
+/// True if the program has a place that libbpf attaches it to by itself.
+bool attaches_by_itself(program_core const& core) noexcept;
 
 class object_state {
  public:

@@ -93,6 +93,9 @@ class blocking_operation : public std::enable_shared_from_this<blocking_operatio
     completion_guard_.reset();
     if constexpr (std::is_same_v<Result, nothing>) {
       std::move(handler)(ec);
+    } else if constexpr (requires(Result& r) { r.deliver(); }) {  // what only this side may write to
+      auto value = result ? result->deliver() : decltype(result->deliver()){};
+      std::move(handler)(ec, std::move(value));
     } else {
       auto value = result ? std::move(*result) : Result{};
       std::move(handler)(ec, std::move(value));

@@ -28,6 +28,7 @@ constexpr std::array conditions{
     condition{errc::unknown_tag, "a record of none of the types asked for"},
     condition{errc::record_corrupt, "a corrupt record header"},
     condition{errc::out_of_range, "a number that the type cannot hold"},
+    condition{errc::wrong_program_type, "a program of another type"},
 };
 
 class category final : public error_category {

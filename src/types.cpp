@@ -79,9 +79,73 @@ constexpr std::array<std::string_view, 33> program_types{
     "netfilter",
 };
 
-constexpr std::array<std::string_view, 15> link_kinds{
-    "none", "tracepoint", "raw_tracepoint", "tracing", "kprobe", "kprobe_multi", "ksyscall", "uprobe", "uprobe_multi",
-    "usdt", "lsm",        "freplace",       "iter",    "xdp",    "other",
+constexpr std::array<std::string_view, 58> attach_types{
+    "cgroup_inet_ingress",
+    "cgroup_inet_egress",
+    "cgroup_inet_sock_create",
+    "cgroup_sock_ops",
+    "sk_skb_stream_parser",
+    "sk_skb_stream_verdict",
+    "cgroup_device",
+    "sk_msg_verdict",
+    "cgroup_inet4_bind",
+    "cgroup_inet6_bind",
+    "cgroup_inet4_connect",
+    "cgroup_inet6_connect",
+    "cgroup_inet4_post_bind",
+    "cgroup_inet6_post_bind",
+    "cgroup_udp4_sendmsg",
+    "cgroup_udp6_sendmsg",
+    "lirc_mode2",
+    "flow_dissector",
+    "cgroup_sysctl",
+    "cgroup_udp4_recvmsg",
+    "cgroup_udp6_recvmsg",
+    "cgroup_getsockopt",
+    "cgroup_setsockopt",
+    "trace_raw_tp",
+    "trace_fentry",
+    "trace_fexit",
+    "modify_return",
+    "lsm_mac",
+    "trace_iter",
+    "cgroup_inet4_getpeername",
+    "cgroup_inet6_getpeername",
+    "cgroup_inet4_getsockname",
+    "cgroup_inet6_getsockname",
+    "xdp_devmap",
+    "cgroup_inet_sock_release",
+    "xdp_cpumap",
+    "sk_lookup",
+    "xdp",
+    "sk_skb_verdict",
+    "sk_reuseport_select",
+    "sk_reuseport_select_or_migrate",
+    "perf_event",
+    "trace_kprobe_multi",
+    "lsm_cgroup",
+    "struct_ops",
+    "netfilter",
+    "tcx_ingress",
+    "tcx_egress",
+    "trace_uprobe_multi",
+    "cgroup_unix_connect",
+    "cgroup_unix_sendmsg",
+    "cgroup_unix_recvmsg",
+    "cgroup_unix_getpeername",
+    "cgroup_unix_getsockname",
+    "netkit_primary",
+    "netkit_peer",
+    "trace_kprobe_session",
+    "trace_uprobe_session",
+};
+
+constexpr std::array<std::string_view, 25> link_kinds{
+    "none",         "tracepoint", "raw_tracepoint", "tracing",      "kprobe",
+    "kprobe_multi", "ksyscall",   "uprobe",         "uprobe_multi", "usdt",
+    "lsm",          "freplace",   "iter",           "xdp",          "perf_event",
+    "tc",           "tcx",        "netkit",         "cgroup",       "netns",
+    "sockmap",      "socket",     "netfilter",      "struct_ops",   "other",
 };
 
 template <class Enum, std::size_t N>
@@ -100,6 +164,7 @@ static_assert(link_kinds[static_cast<std::size_t>(link_kind::other)] == "other")
 
 std::string_view to_string(map_type t) noexcept { return name_of(t, map_types); }
 std::string_view to_string(program_type t) noexcept { return name_of(t, program_types); }
+std::string_view to_string(attach_type t) noexcept { return name_of(t, attach_types); }
 std::string_view to_string(link_kind k) noexcept { return name_of(k, link_kinds); }
 
 }  // namespace tinybpf

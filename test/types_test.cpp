@@ -38,6 +38,12 @@ BOOST_AUTO_TEST_CASE(program_types_are_named_as_libbpf_names_them) {
   compare_with(libbpf_bpf_prog_type_str, program_type{});
 }
 
+BOOST_AUTO_TEST_CASE(attach_types_are_named_as_libbpf_names_them) {
+  compare_with(libbpf_bpf_attach_type_str, tinybpf::attach_type{});
+  BOOST_TEST(to_string(tinybpf::attach_type::trace_uprobe_session) == "trace_uprobe_session");
+  BOOST_TEST(to_string(static_cast<tinybpf::attach_type>(4000)) == "unknown");
+}
+
 BOOST_AUTO_TEST_CASE(later_types_are_named_as_the_kernel_names_them) {
   BOOST_TEST(to_string(map_type::user_ringbuf) == "user_ringbuf");
   BOOST_TEST(to_string(map_type::cgrp_storage) == "cgrp_storage");
@@ -54,6 +60,8 @@ BOOST_AUTO_TEST_CASE(every_kind_of_link_has_a_name_of_its_own) {
   BOOST_TEST(to_string(link_kind::none) == "none");
   BOOST_TEST(to_string(link_kind::raw_tracepoint) == "raw_tracepoint");
   BOOST_TEST(to_string(link_kind::xdp) == "xdp");
+  BOOST_TEST(to_string(link_kind::netkit) == "netkit");
+  BOOST_TEST(to_string(link_kind::struct_ops) == "struct_ops");
 }
 
 BOOST_AUTO_TEST_CASE(what_has_no_name_is_unknown) {

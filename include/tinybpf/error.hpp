@@ -42,6 +42,7 @@ enum class errc {
   unknown_tag,              ///< A record is of none of the types it may be read as.
   record_corrupt,           ///< A record's header contradicts the ring's positions.
   out_of_range,             ///< A number that the type it is wanted as cannot hold.
+  wrong_program_type,       ///< The program is of another type than the operation needs, or no program at all.
 };
 
 /// The category of `errc`. Thread-safe; lives for ever.

@@ -86,6 +86,69 @@ enum class program_type : std::uint32_t {
   netfilter = 32,
 };
 
+/// enum bpf_attach_type: which of the places that programs of its type may be attached to a program is for. A value
+/// without a name here is kept as it is.
+enum class attach_type : std::uint32_t {
+  cgroup_inet_ingress = 0,
+  cgroup_inet_egress = 1,
+  cgroup_inet_sock_create = 2,
+  cgroup_sock_ops = 3,
+  sk_skb_stream_parser = 4,
+  sk_skb_stream_verdict = 5,
+  cgroup_device = 6,
+  sk_msg_verdict = 7,
+  cgroup_inet4_bind = 8,
+  cgroup_inet6_bind = 9,
+  cgroup_inet4_connect = 10,
+  cgroup_inet6_connect = 11,
+  cgroup_inet4_post_bind = 12,
+  cgroup_inet6_post_bind = 13,
+  cgroup_udp4_sendmsg = 14,
+  cgroup_udp6_sendmsg = 15,
+  lirc_mode2 = 16,
+  flow_dissector = 17,
+  cgroup_sysctl = 18,
+  cgroup_udp4_recvmsg = 19,
+  cgroup_udp6_recvmsg = 20,
+  cgroup_getsockopt = 21,
+  cgroup_setsockopt = 22,
+  trace_raw_tp = 23,
+  trace_fentry = 24,
+  trace_fexit = 25,
+  modify_return = 26,
+  lsm_mac = 27,
+  trace_iter = 28,
+  cgroup_inet4_getpeername = 29,
+  cgroup_inet6_getpeername = 30,
+  cgroup_inet4_getsockname = 31,
+  cgroup_inet6_getsockname = 32,
+  xdp_devmap = 33,
+  cgroup_inet_sock_release = 34,
+  xdp_cpumap = 35,
+  sk_lookup = 36,
+  xdp = 37,
+  sk_skb_verdict = 38,
+  sk_reuseport_select = 39,
+  sk_reuseport_select_or_migrate = 40,
+  perf_event = 41,
+  trace_kprobe_multi = 42,
+  lsm_cgroup = 43,
+  struct_ops = 44,
+  netfilter = 45,
+  tcx_ingress = 46,
+  tcx_egress = 47,
+  trace_uprobe_multi = 48,
+  cgroup_unix_connect = 49,
+  cgroup_unix_sendmsg = 50,
+  cgroup_unix_recvmsg = 51,
+  cgroup_unix_getpeername = 52,
+  cgroup_unix_getsockname = 53,
+  netkit_primary = 54,
+  netkit_peer = 55,
+  trace_kprobe_session = 56,
+  trace_uprobe_session = 57,
+};
+
 /// The flags of an update: what to do about an entry that exists or does not.
 enum class update_flag : std::uint64_t {
   any = 0,       ///< Insert or replace (BPF_ANY).
@@ -109,6 +172,16 @@ enum class link_kind : std::uint8_t {
   freplace,
   iter,
   xdp,
+  perf_event,
+  tc,  ///< A clsact filter, which has no link in the kernel.
+  tcx,
+  netkit,
+  cgroup,
+  netns,    ///< sk_lookup and flow_dissector
+  sockmap,  ///< sk_msg and sk_skb
+  socket,   ///< A filter of one socket, or the chooser among those of a port.
+  netfilter,
+  struct_ops,
   other,  ///< Attached by libbpf from a section name that this library has no word for.
 };
 
@@ -116,6 +189,8 @@ enum class link_kind : std::uint8_t {
 std::string_view to_string(map_type t) noexcept;
 /// @overload
 std::string_view to_string(program_type t) noexcept;
+/// @overload
+std::string_view to_string(attach_type t) noexcept;
 /// @overload
 std::string_view to_string(link_kind k) noexcept;
 

@@ -2,6 +2,7 @@
 #include "detail/btf_tables.hpp"
 #include "detail/log_capture.hpp"
 #include "detail/map_calls.hpp"
+#include "detail/pin_path.hpp"
 
 #include <tinybpf/map.hpp>
 
@@ -9,8 +10,6 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -66,17 +65,6 @@ std::shared_ptr<map_core> own_core(owned_descriptor fd, std::string name, std::s
 }
 
 }  // namespace
-
-std::string why_no_pin(std::filesystem::path const& path, error_code code) {
-  if (code != boost::system::errc::operation_not_permitted) return {};
-  struct statfs found {};
-  auto const folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path{"."};
-  if (::statfs(folder.c_str(), &found) == 0 && found.f_type != static_cast<decltype(found.f_type)>(BPF_FS_MAGIC))
-    return folder.string() + " is in no BPF file system; /sys/fs/bpf is one where it is mounted";
-  if (path.filename().string().find('.') != std::string::npos) return "a pin's name must have no dot";
-  return {};
-}
-
 }  // namespace detail
 
 using detail::owned_descriptor;

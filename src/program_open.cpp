@@ -1,6 +1,7 @@
 // Programs that belong to no object, and what outlives an object's: pins and clones.
 #include "detail/map_calls.hpp"
 #include "detail/object_state.hpp"
+#include "detail/pin_path.hpp"
 #include "detail/report.hpp"
 
 #include <tinybpf/program.hpp>

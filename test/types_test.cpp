@@ -62,6 +62,8 @@ BOOST_AUTO_TEST_CASE(every_kind_of_link_has_a_name_of_its_own) {
   BOOST_TEST(to_string(link_kind::none) == "none");
   BOOST_TEST(to_string(link_kind::raw_tracepoint) == "raw_tracepoint");
   BOOST_TEST(to_string(link_kind::xdp) == "xdp");
+  BOOST_TEST(to_string(link_kind::netkit) == "netkit");
+  BOOST_TEST(to_string(link_kind::struct_ops) == "struct_ops");
 }
 
 BOOST_AUTO_TEST_CASE(what_has_no_name_is_unknown) {

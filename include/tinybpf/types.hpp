@@ -177,9 +177,9 @@ enum class link_kind : std::uint8_t {
   tcx,
   netkit,
   cgroup,
-  netns,      ///< sk_lookup and flow_dissector
-  sockmap,    ///< sk_msg and sk_skb
-  socket,     ///< A filter of one socket, or the chooser among those of a port.
+  netns,    ///< sk_lookup and flow_dissector
+  sockmap,  ///< sk_msg and sk_skb
+  socket,   ///< A filter of one socket, or the chooser among those of a port.
   netfilter,
   struct_ops,
   other,  ///< Attached by libbpf from a section name that this library has no word for.

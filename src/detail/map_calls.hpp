@@ -42,9 +42,6 @@ bool right_size(map_core const& core, char const* operation, char const* part, s
 /// What is wrong with a descriptor that is to be one of a map: EBADF, `errc::wrong_map_type`; or nothing.
 error_code not_a_map(int fd);
 
-/// Says what the path has to do with an EPERM of pinning, which the kernel gives for two reasons; else nothing.
-std::string why_no_pin(std::filesystem::path const& path, error_code code);
-
 /// True for what the kernel says of an operation that the kind of map has not.
 bool is_unsupported(error_code ec) noexcept;
 

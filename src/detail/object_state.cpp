@@ -124,7 +124,7 @@ bool attachable(program_core const& core, error_code& ec, diagnostics& details) 
 }
 
 object_state::object_state(std::shared_ptr<bpf_object> owned, std::string source)
-    : raw_{std::move(owned)},
+    : raw_{owned.get(), object_share{owned, mutex_}},
       name_{bpf_object__name(raw_.get())},
       source_{std::move(source)},
       types_{std::make_shared<type_registry>(btf_tables::copy_of(bpf_object__btf(raw_.get()), source_), source_)} {
@@ -137,7 +137,7 @@ object_state::object_state(std::shared_ptr<bpf_object> owned, std::string source
 object_state::~object_state() { close(); }
 
 void object_state::close() noexcept {
-  std::lock_guard const lock{mutex_};
+  std::lock_guard const lock{mutex()};
   phase_ = object_phase::closed;
   for (auto& m : maps_) m.forget();
   for (auto& p : programs_) p.forget();
@@ -203,7 +203,7 @@ void object_state::abandon_load() noexcept {
 }
 
 void object_state::finish_load(error_code& ec, diagnostics& details) {
-  std::lock_guard const lock{mutex_};
+  std::lock_guard const lock{mutex()};
   if (phase() == object_phase::closed)  // before this thread came to it
     return report(ec, details, errc::closed, "load of " + source_);
   int err = 0;

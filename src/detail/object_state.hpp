@@ -1,6 +1,7 @@
 // What the handles of one BPF object share.
 #pragma once
 
+#include "object_share.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
 
@@ -157,14 +158,14 @@ class object_state {
   std::shared_ptr<type_registry> const& types() const noexcept { return types_; }
 
   /// libbpf is not thread-safe within one object: attaching and loading take this.
-  std::mutex& mutex() noexcept { return mutex_; }
+  std::mutex& mutex() noexcept { return *mutex_; }
 
  private:
   bool known_sections(error_code& ec, diagnostics& details) const;
   void explain_load_failure(int err, std::string log, error_code& ec, diagnostics& details) const;
 
-  std::mutex mutex_;
-  std::shared_ptr<bpf_object> raw_;
+  std::shared_ptr<std::mutex> mutex_ = std::make_shared<std::mutex>();
+  std::shared_ptr<bpf_object> raw_;  // with object_share, through which it finds the mutex
   std::atomic<object_phase> phase_{object_phase::open};
   std::string name_;
   std::string source_;

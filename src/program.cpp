@@ -87,7 +87,7 @@ std::string explain_attach_failure(error_code code, link_kind kind, program_type
   if (needs_tracefs && !tracefs_is_mounted())
     return "tracefs is not mounted: run `mount -t tracefs tracefs /sys/kernel/tracing`";
   if (code == boost::system::errc::operation_not_permitted || code == boost::system::errc::permission_denied)
-    return detail::explain_refusal(detail::needed_to_load(type));
+    return detail::explain_refusal(required_capabilities(type));
   if (kind == link_kind::xdp && code == boost::system::errc::no_such_device)
     return "this network namespace has no such interface: `ip link` lists those it has";
   if (kind == link_kind::xdp &&

@@ -182,9 +182,11 @@ void object_state::explain_load_failure(int err, std::string log, error_code& ec
     hint = "another kind of map is pinned at " + log.substr(0, mismatch).substr(log.rfind('\'', mismatch - 1) + 1) +
            ": remove it, or choose another open_options::pin_root_path";
   if (code == boost::system::errc::operation_not_permitted) {
-    auto needed = needed_for_maps();
+    capability_set needed = capability::bpf;
+    for (auto const& m : maps_)
+      if (bpf_map__autocreate(m.raw)) needed |= required_capabilities(m.type.load());
     for (auto const& p : programs_)
-      if (bpf_program__autoload(p.raw)) needed |= needed_to_load(p.type);
+      if (bpf_program__autoload(p.raw)) needed |= required_capabilities(p.type);
     hint = explain_refusal(needed);
   }
   details.log = std::move(log);

@@ -109,8 +109,8 @@ constexpr std::array programs{
 };
 
 constexpr std::array maps{
-    row<map_type>{map_type::devmap, networking},   row<map_type>{map_type::devmap_hash, networking},
-    row<map_type>{map_type::sockmap, networking},  row<map_type>{map_type::sockhash, networking},
+    row<map_type>{map_type::devmap, networking},  row<map_type>{map_type::devmap_hash, networking},
+    row<map_type>{map_type::sockmap, networking}, row<map_type>{map_type::sockhash, networking},
     row<map_type>{map_type::xskmap, networking},
 };
 
@@ -125,7 +125,7 @@ capability_set of_flags(std::uint32_t map_flags) {
   return (map_flags & zero_seed) != 0 ? capability_set{capability::sys_admin} : capability_set{};
 }
 
-capability_set held(std::uint32_t __user_cap_data_struct::* which) noexcept {
+capability_set held(std::uint32_t __user_cap_data_struct::*which) noexcept {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (syscall(SYS_capget, &header, data) != 0) return {};

@@ -46,8 +46,7 @@ bool unknown(probe_answer const& answer, std::string const& what, capability_set
 
 std::string why_not(probe_answer const& answer, std::string const& what, capability_set required) {
   if (!answer.lacking.empty()) return "the kernel does not support " + what + ": " + answer.lacking;
-  if (is_refusal(answer.code))
-    return "the kernel does not allow " + what + ": " + detail::explain_refusal(required);
+  if (is_refusal(answer.code)) return "the kernel does not allow " + what + ": " + detail::explain_refusal(required);
   return "the kernel does not support " + what + ": " + answer.code.message();
 }
 

@@ -307,7 +307,8 @@ BOOST_AUTO_TEST_CASE(need_what_their_parts_need) {
   BOOST_TEST((required_capabilities(obj.program("on_call")) == (loading_tracers | capability::sys_admin)));
   BOOST_TEST(
       (required_capabilities(obj.program("on_ingress")) == capability_set{capability::bpf, capability::net_admin}));
-  BOOST_TEST((required_capabilities(obj.program("on_frame")) == capability_set{capability::bpf, capability::net_admin}));
+  BOOST_TEST(
+      (required_capabilities(obj.program("on_frame")) == capability_set{capability::bpf, capability::net_admin}));
   BOOST_TEST((required_capabilities(obj) == (loading_tracers | capability::sys_admin | capability::net_admin)));
 }
 
@@ -436,7 +437,8 @@ BOOST_AUTO_TEST_CASE(packets_of_a_control_group_take_what_is_said) {
   // Any folder of the second version will do: the program lets everything pass, and goes with the child.
   std::string place;
   std::ifstream mounts{"/proc/self/mounts"};
-  for (std::string device, at, type, rest; place.empty() && mounts >> device >> at >> type && std::getline(mounts, rest);)
+  for (std::string device, at, type, rest;
+       place.empty() && mounts >> device >> at >> type && std::getline(mounts, rest);)
     if (type == "cgroup2") place = at;
   BOOST_REQUIRE(!place.empty());
   auto const required = required_capabilities(object::open(PRIVILEGED_BPF_O).program("on_ingress"));

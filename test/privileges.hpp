@@ -4,17 +4,21 @@
 #include "support.hpp"
 
 #include <tinybpf/capabilities.hpp>
+#include <tinybpf/version.hpp>
 
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <fstream>
 #include <initializer_list>
+#include <stdexcept>
 #include <string>
 
 namespace test {
@@ -45,6 +49,14 @@ inline void become_nobody(std::initializer_list<unsigned> capabilities = {}) {
   tinybpf::capability_set all;
   for (auto const c : capabilities) all |= static_cast<tinybpf::capability>(c);
   become_nobody_with(all);
+}
+
+inline tinybpf::version_number running_kernel() {
+  utsname name{};
+  checked(uname(&name), "uname");
+  tinybpf::version_number v;
+  if (std::sscanf(name.release, "%u.%u", &v.major, &v.minor) != 2) throw std::runtime_error{name.release};
+  return v;
 }
 
 /// From now on nobody else sees what this process mounts. In a chroot "/" is no mount point: then each mount below it

@@ -11,16 +11,15 @@
 #include <boost/test/unit_test.hpp>
 
 #include <sys/resource.h>
-#include <sys/utsname.h>
 
 #include <array>
-#include <cstdio>
 #include <string>
 #include <thread>
 #include <vector>
 
 namespace ut = boost::unit_test;
 using test::contains;
+using test::running_kernel;
 using tinybpf::capability;
 using tinybpf::diagnostics;
 using tinybpf::errc;
@@ -32,14 +31,6 @@ using tinybpf::supports;
 using tinybpf::version_number;
 
 namespace {
-
-version_number running_kernel() {
-  utsname name{};
-  test::checked(uname(&name), "uname");
-  version_number v;
-  if (std::sscanf(name.release, "%u.%u", &v.major, &v.minor) != 2) throw std::runtime_error{name.release};
-  return v;
-}
 
 template <class... Args>
 std::string answer(Args... args) {
@@ -95,20 +86,20 @@ BOOST_AUTO_TEST_CASE(types_that_a_kernel_may_forbid) {
     auto const said = answer(type);
     BOOST_TEST_MESSAGE(to_string(type) << ": " << said);
     bool const yes = said == "yes";
-    bool const not_there = contains(said, "no: the kernel does not support programs of type " +
-                                              std::string{to_string(type)} + ": ");
-    bool const forbidden = contains(said, "no: the kernel does not allow programs of type " +
-                                              std::string{to_string(type)} + ": ") &&
-                           contains(said, "lockdown");
+    bool const not_there =
+        contains(said, "no: the kernel does not support programs of type " + std::string{to_string(type)} + ": ");
+    bool const forbidden =
+        contains(said, "no: the kernel does not allow programs of type " + std::string{to_string(type)} + ": ") &&
+        contains(said, "lockdown");
     BOOST_TEST((yes || not_there || forbidden), said);
     check_forms(type);
   }
 }
 
 BOOST_AUTO_TEST_CASE(types_without_a_name) {
-  for (auto const& said : {answer(static_cast<program_type>(1000)), answer(program_type::unspec),
-                           answer(static_cast<map_type>(1000)), answer(map_type::unspec),
-                           answer(helper::map_lookup_elem, static_cast<program_type>(1000))})
+  for (auto const& said :
+       {answer(static_cast<program_type>(1000)), answer(program_type::unspec), answer(static_cast<map_type>(1000)),
+        answer(map_type::unspec), answer(helper::map_lookup_elem, static_cast<program_type>(1000))})
     BOOST_TEST(said.starts_with(std::to_string(static_cast<int>(errc::not_supported)) + ": "), said);
   BOOST_CHECK_THROW(static_cast<void>(supports(program_type::unspec)), tinybpf::error);
 }
@@ -140,13 +131,13 @@ BOOST_AUTO_TEST_CASE(helpers_of_some_types) {
       {helper::override_return, program_type::xdp, false},
       {helper::sys_bpf, program_type::syscall, true},
       {helper::sys_bpf, program_type::tracepoint, false},
-      {helper::seq_printf, program_type::tracing, true},       // iterators only
+      {helper::seq_printf, program_type::tracing, true},  // iterators only
       {helper::get_attach_cookie, program_type::kprobe, true},
-      {helper::d_path, program_type::tracing, true},           // in some functions only
-      {helper::bind, program_type::cgroup_sock_addr, true},    // connect only
+      {helper::d_path, program_type::tracing, true},             // in some functions only
+      {helper::bind, program_type::cgroup_sock_addr, true},      // connect only
       {helper::setsockopt, program_type::cgroup_sockopt, true},  // not in getsockopt on old kernels
       {helper::tcp_send_ack, program_type::struct_ops, true},
-      {helper::copy_from_user, program_type::tracing, true},   // where it may sleep
+      {helper::copy_from_user, program_type::tracing, true},  // where it may sleep
       {helper::tail_call, program_type::xdp, true},
       {helper::unspec, program_type::xdp, false},
   };
@@ -209,8 +200,9 @@ std::string as_nobody_with(tinybpf::capability_set capabilities, F f) {
 
 BOOST_AUTO_TEST_CASE(without_the_capabilities) {
   auto const program = as_nobody_with(capability::bpf, [] { return answer(program_type::xdp); });
-  BOOST_TEST(program.starts_with(std::to_string(EPERM) + ": cannot tell whether the kernel supports programs of type xdp"),
-             program);
+  BOOST_TEST(
+      program.starts_with(std::to_string(EPERM) + ": cannot tell whether the kernel supports programs of type xdp"),
+      program);
   BOOST_TEST(contains(program, "lacks CAP_NET_ADMIN;"), program);
   auto const map = as_nobody_with({}, [] { return answer(map_type::hash); });
   BOOST_TEST(map.starts_with(std::to_string(EPERM) + ": "), map);
@@ -227,9 +219,8 @@ BOOST_AUTO_TEST_CASE(helpers_that_are_hidden) {
   BOOST_TEST(contains(said, "lacks CAP_PERFMON;"), said);
   BOOST_TEST(as_nobody_with({capability::bpf, capability::perfmon}, asked) == "yes");
   // What is not hidden is known without.
-  BOOST_TEST(as_nobody_with(capability::bpf, [] {
-               return answer(helper::map_lookup_elem, program_type::socket_filter);
-             }) == "yes");
+  BOOST_TEST(as_nobody_with(capability::bpf,
+                            [] { return answer(helper::map_lookup_elem, program_type::socket_filter); }) == "yes");
   BOOST_TEST(as_nobody_with(capability::bpf, [] { return answer(helper::map_lookup_elem); }) == "yes");
 }
 
@@ -247,8 +238,9 @@ BOOST_AUTO_TEST_CASE(without_descriptors) {
   for (auto const& said : {without(program_type::xdp), without(map_type::hash), without(map_type::array_of_maps),
                            without(map_type::sk_storage)})
     BOOST_TEST(said.starts_with(std::to_string(EMFILE) + ": "), said);
-  // The verifier has answered before a descriptor is needed.
-  BOOST_TEST(without(helper::ktime_get_ns, program_type::xdp) == "yes");
+  BOOST_TEST(without(helper::ktime_get_ns, program_type::xdp).starts_with(std::to_string(EMFILE) + ": "));
+  // The verifier answers before a descriptor is needed.
+  BOOST_TEST(without(helper::map_lookup_elem, program_type::xdp) == "yes");
   BOOST_TEST(without(helper::xdp_adjust_head, program_type::sched_cls).starts_with("no: "));
 }
 

@@ -127,7 +127,8 @@ constexpr bpf_insn call(helper h) { return {BPF_JMP | BPF_CALL, 0, 0, 0, static_
 constexpr bpf_insn leave{BPF_JMP | BPF_EXIT, 0, 0, 0, 0};
 
 // Types for programs and maps that the kernel takes only with some:
-//   [1] int  [2] struct __sk_buff  [3] a pointer to it  [4] int(struct __sk_buff *ctx)  [5] the function 'probe', of [4]
+//   [1] int  [2] struct __sk_buff  [3] a pointer to it  [4] int(struct __sk_buff *ctx)  [5] the function 'probe', of
+//   [4]
 struct own_types {
   btf_header header;
   ::btf_type number;
@@ -324,7 +325,8 @@ probe_answer create_probe(map_type type) {
       auto const value = find_place("bpf_struct_ops_tcp_congestion_ops", BTF_KIND_STRUCT, ec, details);
       auto const no_types = ec == errc::no_btf || ec == boost::system::errc::no_such_file_or_directory;
       if (ec && !no_types) return {ec, {}, {}};
-      if (value.id == 0) return {from_libbpf(EINVAL), {}, "the kernel's types have no 'bpf_struct_ops_tcp_congestion_ops'"};
+      if (value.id == 0)
+        return {from_libbpf(EINVAL), {}, "the kernel's types have no 'bpf_struct_ops_tcp_congestion_ops'"};
       types = load_types();  // the kernel wants some, and does not look into them
       if (types.get() < 0) return {from_libbpf(-types.get()), {}, {}};
       options.btf_fd = static_cast<std::uint32_t>(types.get());

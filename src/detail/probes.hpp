@@ -24,10 +24,10 @@ struct probe_answer {
 /// One way to load a program of a type: what it is for, and what it attaches to.
 struct program_probe {
   program_type type = program_type::unspec;
-  std::uint32_t attach_type = 0;         ///< enum bpf_attach_type
-  char const* kernel_place = nullptr;    ///< What of the kernel's types it attaches to.
-  std::uint32_t kernel_place_kind = 0;   ///< BTF_KIND_...
-  std::uint32_t flags = 0;               ///< BPF_F_...
+  std::uint32_t attach_type = 0;        ///< enum bpf_attach_type
+  char const* kernel_place = nullptr;   ///< What of the kernel's types it attaches to.
+  std::uint32_t kernel_place_kind = 0;  ///< BTF_KIND_...
+  std::uint32_t flags = 0;              ///< BPF_F_...
 };
 
 /// All ways that the types have, the likeliest of each type first. Empty for a type that is not known here.

@@ -165,7 +165,7 @@ attach_plan plan_of(section_target const&, program_core const& core) {
             return keep(bpf_program__attach(p.raw), into, kind == link_kind::usdt ? p.object : nullptr);
           },
       .explain =
-          [kind, type = core.type, section = core.section](error_code& ec, diagnostics& details) {
+          [kind, type = core.type.load(), section = core.section](error_code& ec, diagnostics& details) {
             if (kind == link_kind::tracepoint) explain_tracefs(ec, details);
             // libbpf says EOPNOTSUPP for a type that it cannot attach, and for a section that leaves the place open.
             if (ec != boost::system::errc::operation_not_supported) return;

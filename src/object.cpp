@@ -66,6 +66,22 @@ bool readable_types(std::filesystem::path const& file, error_code& ec, diagnosti
   return false;
 }
 
+bool set_token_path([[maybe_unused]] bpf_object_open_opts& raw, std::filesystem::path const& path, error_code& ec,
+                    diagnostics& details) {
+  if (path.empty()) return true;
+#if LIBBPF_MAJOR_VERSION > 1 || (LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION >= 4)
+  raw.bpf_token_path = path.c_str();
+  static_cast<void>(ec);
+  static_cast<void>(details);
+  return true;
+#else
+  report(ec, details, errc::not_supported_by_libbpf,
+         "cannot take a BPF token from " + path.string() + " with libbpf " + std::string{libbpf_version_string()},
+         "build tinybpf with libbpf 1.4 or later, or leave bpf_token_path empty");
+  return false;
+#endif
+}
+
 object opened(bpf_object* raw, int err, std::string source, std::string log, error_code& ec, diagnostics& details) {
   if (raw == nullptr) {
     details.log = std::move(log);
@@ -114,6 +130,7 @@ object object::open(std::filesystem::path const& file, open_options const& optio
   if (!readable_types(options.btf_custom_path, ec, details)) return {};
   bpf_object_open_opts raw_options{};
   raw_options.sz = sizeof raw_options;
+  if (!set_token_path(raw_options, options.bpf_token_path, ec, details)) return {};
   if (!options.btf_custom_path.empty()) raw_options.btf_custom_path = options.btf_custom_path.c_str();
   if (!options.pin_root_path.empty()) raw_options.pin_root_path = options.pin_root_path.c_str();
   detail::log_capture log;

@@ -2,6 +2,7 @@
 #include "detail/object_state.hpp"
 #include "detail/privileges.hpp"
 
+#include <tinybpf/capabilities.hpp>
 #include <tinybpf/program.hpp>
 
 #include <bpf/bpf.h>
@@ -77,7 +78,7 @@ void explain(detail::program_core const& core, error_code ec, diagnostics& detai
   } else if (ec == boost::system::errc::no_such_device_or_address) {
     details.hint = "there is no such CPU, or it is offline";
   } else if (ec == boost::system::errc::operation_not_permitted) {
-    details.hint = detail::explain_refusal(detail::needed_to_load(type));
+    details.hint = detail::explain_refusal(required_capabilities(type));
   }
 }
 

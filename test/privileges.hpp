@@ -3,29 +3,71 @@
 
 #include "support.hpp"
 
+#include <tinybpf/capabilities.hpp>
+#include <tinybpf/version.hpp>
+
 #include <linux/capability.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <fstream>
 #include <initializer_list>
+#include <stdexcept>
+#include <string>
 
 namespace test {
 
+inline constexpr uid_t nobody = 65534;
+
+/// Changes what this thread may do.
+inline void set_capabilities(tinybpf::capability_set permitted, tinybpf::capability_set inheritable = {}) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  for (unsigned half = 0; half < 2; ++half) {
+    data[half].permitted = data[half].effective = static_cast<__u32>(permitted.bits() >> 32 * half);
+    data[half].inheritable = static_cast<__u32>(inheritable.bits() >> 32 * half);
+  }
+  checked(static_cast<int>(syscall(SYS_capset, &header, data)), "capset");
+}
+
 /// Becomes the user nobody with these capabilities and no others.
-inline void become_nobody(std::initializer_list<unsigned> capabilities = {}) {
-  constexpr uid_t nobody = 65534;
+inline void become_nobody_with(tinybpf::capability_set capabilities) {
   checked(prctl(PR_SET_KEEPCAPS, 1), "prctl");
   checked(setresgid(nobody, nobody, nobody), "setresgid");
   checked(setresuid(nobody, nobody, nobody), "setresuid");
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2] = {};
-  for (auto const c : capabilities) {
-    data[c / 32].permitted |= 1U << c % 32;
-    data[c / 32].effective |= 1U << c % 32;
-  }
-  checked(static_cast<int>(syscall(SYS_capset, &header, data)), "capset");
+  set_capabilities(capabilities);
+}
+
+/// @overload By the numbers of <linux/capability.h>.
+inline void become_nobody(std::initializer_list<unsigned> capabilities = {}) {
+  tinybpf::capability_set all;
+  for (auto const c : capabilities) all |= static_cast<tinybpf::capability>(c);
+  become_nobody_with(all);
+}
+
+inline tinybpf::version_number running_kernel() {
+  utsname name{};
+  checked(uname(&name), "uname");
+  tinybpf::version_number v;
+  if (std::sscanf(name.release, "%u.%u", &v.major, &v.minor) != 2) throw std::runtime_error{name.release};
+  return v;
+}
+
+/// From now on nobody else sees what this process mounts. In a chroot "/" is no mount point: then each mount below it
+/// is made private by itself.
+inline void mounts_of_its_own() {
+  checked(unshare(CLONE_NEWNS), "unshare");
+  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0) return;
+  std::ifstream mounts{"/proc/self/mounts"};
+  for (std::string device, place, rest; mounts >> device >> place && std::getline(mounts, rest);)
+    if (place.rfind("/sys", 0) == 0)
+      checked(mount("none", place.c_str(), nullptr, MS_PRIVATE, nullptr), "mount --make-private");
 }
 
 }  // namespace test

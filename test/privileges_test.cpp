@@ -7,11 +7,9 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include <sched.h>
 #include <sys/mount.h>
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 using test::contains;
@@ -100,26 +98,11 @@ BOOST_AUTO_TEST_CASE(a_tracepoint_needs_to_read_tracefs) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
-namespace {
-
-/// From now on nobody else sees what this process mounts. In a chroot "/" is no mount point: then each mount below it
-/// is made private by itself.
-void mounts_of_its_own() {
-  test::checked(unshare(CLONE_NEWNS), "unshare");
-  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0) return;
-  std::ifstream mounts{"/proc/self/mounts"};
-  for (std::string device, place, rest; mounts >> device >> place && std::getline(mounts, rest);)
-    if (place.rfind("/sys", 0) == 0)
-      test::checked(mount("none", place.c_str(), nullptr, MS_PRIVATE, nullptr), "mount --make-private");
-}
-
-}  // namespace
-
 BOOST_AUTO_TEST_SUITE(without_tracefs)
 
 BOOST_AUTO_TEST_CASE(a_tracepoint_is_told_how_to_mount_it) {
   auto const said = test::in_child([] {
-    mounts_of_its_own();
+    test::mounts_of_its_own();
     for (auto const* const place : {"/sys/kernel/tracing", "/sys/kernel/debug"})
       if (std::filesystem::is_directory(place))
         test::checked(mount("tmpfs", place, "tmpfs", 0, nullptr), "mount of an empty tmpfs");
@@ -136,7 +119,7 @@ BOOST_AUTO_TEST_CASE(a_tracepoint_is_told_how_to_mount_it) {
 
 BOOST_AUTO_TEST_CASE(other_places_do_not_need_it) {
   auto const said = test::in_child([] {
-    mounts_of_its_own();
+    test::mounts_of_its_own();
     test::checked(mount("tmpfs", "/sys/kernel/tracing", "tmpfs", 0, nullptr), "mount of an empty tmpfs");
     auto const obj = tinybpf::load(CALLS_BPF_O);
     auto const link = obj.program("on_raw_enter").attach();

@@ -41,6 +41,13 @@ struct open_options {
   /// names, and found again: one that is there is used instead of a new one. /sys/fs/bpf if empty. Loading fails with
   /// EINVAL if what is pinned there is another kind of map.
   std::filesystem::path pin_root_path = {};
+
+  /// The bpffs, mounted with `delegate_cmds` and its like, that gives this user namespace a BPF token, with which the
+  /// object is created: that is how a container may do so without the capabilities of the machine. If empty, libbpf 1.4
+  /// tries /sys/fs/bpf, and goes on without a token where that gives none. Opening fails with
+  /// `errc::not_supported_by_libbpf` before libbpf 1.4, and loading where the path gives no token: EINVAL before Linux
+  /// 6.9.
+  std::filesystem::path bpf_token_path = {};
 };
 
 /// A compiled BPF object, from open to close.

@@ -5,13 +5,16 @@
 #include <tinybpf/attach_target.hpp>
 #include <tinybpf/batch.hpp>
 #include <tinybpf/btf.hpp>
+#include <tinybpf/capabilities.hpp>
 #include <tinybpf/dynamic_map.hpp>
 #include <tinybpf/dynamic_value.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/event.hpp>
 #include <tinybpf/event_source.hpp>
 #include <tinybpf/fd_map.hpp>
+#include <tinybpf/features.hpp>
 #include <tinybpf/global_variable.hpp>
+#include <tinybpf/helper.hpp>
 #include <tinybpf/json.hpp>
 #include <tinybpf/layout.hpp>
 #include <tinybpf/link.hpp>

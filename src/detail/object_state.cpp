@@ -246,10 +246,16 @@ void object_state::explain_load_failure(int err, std::string log, error_code& ec
   if (auto const mismatch = log.find("': parameter mismatch"); mismatch != std::string::npos)
     hint = "another kind of map is pinned at " + log.substr(0, mismatch).substr(log.rfind('\'', mismatch - 1) + 1) +
            ": remove it, or choose another open_options::pin_root_path";
+  // It hides helpers, and forbids to subtract pointers or to let them out.
+  bool const verified = log.find("BEGIN PROG LOAD LOG") != std::string::npos;
+  if (verified && !missing_capabilities(capability::perfmon).empty())
+    hint = "if root may load it: the verifier is stricter with a process that lacks CAP_PERFMON";
   if (code == boost::system::errc::operation_not_permitted) {
-    auto needed = needed_for_maps();
+    capability_set needed = capability::bpf;
+    for (auto const& m : maps_)
+      if (bpf_map__autocreate(m.raw)) needed |= required_capabilities(m.type.load());
     for (auto const& p : programs_)
-      if (bpf_program__autoload(p.raw)) needed |= needed_to_load(p.type);
+      if (bpf_program__autoload(p.raw)) needed |= required_capabilities(p.type);
     hint = explain_refusal(needed);
   }
   details.log = std::move(log);

@@ -74,6 +74,11 @@ attach_call attach_program_xdp(program p, int ifindex, asio::execution_context& 
       context, [p = std::move(p), ifindex](auto& ec, auto& details) { return p.attach_xdp(ifindex, ec, details); });
 }
 
+attach_call attach_struct_ops(map m, asio::execution_context& context) {
+  return attach_on_worker(context,
+                          [m = std::move(m)](auto& ec, auto& details) { return m.attach_struct_ops(ec, details); });
+}
+
 void_call detach_link(link&& l) {
   return [owned = std::make_shared<link>(std::move(l))](error_code& ec, diagnostics& details) {
     owned->detach(ec, details);

@@ -1,5 +1,6 @@
 #include <tinybpf/program.hpp>
 
+#include "detail/attach_frame.hpp"
 #include "detail/link_state.hpp"
 #include "detail/log_capture.hpp"
 #include "detail/object_state.hpp"
@@ -20,6 +21,7 @@
 namespace tinybpf {
 namespace {
 
+using detail::attach_with;
 using detail::report;
 
 struct section_prefix {
@@ -98,8 +100,9 @@ std::string explain_attach_failure(error_code code, link_kind kind, program_type
   return {};
 }
 
-// The frame of every attach: checks, one attach at a time within an object, libbpf's text kept, hints.
-link attach_with(detail::program_core* core, link_kind kind, std::string const& where,
+}  // namespace
+
+link detail::attach_with(detail::program_core* core, link_kind kind, std::string const& where,
                  std::function<bpf_link*(bpf_program*)> const& attach, error_code& ec, diagnostics& details) {
   detail::begin(ec, details);
   if (core == nullptr) {
@@ -125,10 +128,10 @@ link attach_with(detail::program_core* core, link_kind kind, std::string const& 
   auto owned = std::make_unique<detail::libbpf_attachment>(raw, kind == link_kind::usdt ? core->owner->raw() : nullptr);
   detail::attachment_list attachments;
   attachments.push_back(std::move(owned));
-  return detail::link_access::make(kind, std::move(attachments));
+  auto attached = detail::link_access::make(kind, std::move(attachments));
+  detail::link_access::state(attached)->came_from({core->name, core->owner->types()});
+  return attached;
 }
-
-}  // namespace
 
 program::program(std::shared_ptr<detail::program_core> core) noexcept : core_{std::move(core)} {}
 

@@ -79,9 +79,9 @@ constexpr std::array<std::string_view, 33> program_types{
     "netfilter",
 };
 
-constexpr std::array<std::string_view, 15> link_kinds{
+constexpr std::array<std::string_view, 16> link_kinds{
     "none", "tracepoint", "raw_tracepoint", "tracing", "kprobe", "kprobe_multi", "ksyscall", "uprobe", "uprobe_multi",
-    "usdt", "lsm",        "freplace",       "iter",    "xdp",    "other",
+    "usdt", "lsm",        "freplace",       "iter",    "xdp",    "struct_ops", "other",
 };
 
 template <class Enum, std::size_t N>

@@ -11,6 +11,9 @@
 #include <tinybpf/event_source.hpp>
 #include <tinybpf/fd_map.hpp>
 #include <tinybpf/global_variable.hpp>
+#include <tinybpf/iter_options.hpp>
+#include <tinybpf/iter_reader.hpp>
+#include <tinybpf/iter_stream.hpp>
 #include <tinybpf/json.hpp>
 #include <tinybpf/layout.hpp>
 #include <tinybpf/link.hpp>

@@ -109,6 +109,7 @@ enum class link_kind : std::uint8_t {
   freplace,
   iter,
   xdp,
+  struct_ops,
   other,  ///< Attached by libbpf from a section name that this library has no word for.
 };
 

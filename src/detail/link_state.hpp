@@ -6,11 +6,13 @@
 #include <bpf/libbpf.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace tinybpf::detail {
 
+class type_registry;
 class worker;
 
 /// One thing attached in the kernel. Destroying it detaches.
@@ -43,6 +45,12 @@ class libbpf_attachment final : public attachment {
   std::shared_ptr<bpf_object> object_;
 };
 
+/// Which program a link is of, for those who read what it writes.
+struct link_origin {
+  std::string program;
+  std::shared_ptr<type_registry> types;
+};
+
 using attachment_list = std::vector<std::unique_ptr<attachment>>;
 
 class link_state {
@@ -54,6 +62,10 @@ class link_state {
   link_kind kind() const noexcept { return kind_; }
   attachment_list const& attachments() const noexcept { return attachments_; }
 
+  /// Empty where that is not known, as of a link that was opened by its pin.
+  link_origin const& origin() const noexcept { return origin_; }
+  void came_from(link_origin origin) noexcept { origin_ = std::move(origin); }
+
   /// Detaches all; returns the first failure.
   int detach() noexcept;
 
@@ -64,6 +76,7 @@ class link_state {
   link_kind kind_;
   attachment_list attachments_;
   std::shared_ptr<worker> worker_;
+  link_origin origin_;
 };
 
 struct link_access {
@@ -71,6 +84,7 @@ struct link_access {
     return link{std::make_unique<link_state>(kind, std::move(attachments))};
   }
   static std::unique_ptr<link_state>& state(link& l) { return l.state_; }
+  static link_state const* state(link const& l) { return l.state_.get(); }
 };
 
 }  // namespace tinybpf::detail

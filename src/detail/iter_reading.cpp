@@ -91,6 +91,11 @@ std::shared_ptr<iter_reading> iter_reading::open(link const& l, error_code& ec, 
   return opened;
 }
 
+std::shared_ptr<iter_reading> iter_reading::over(owned_descriptor file, std::string name) {
+  return std::shared_ptr<iter_reading>{
+      new iter_reading{owned_descriptor{}, std::move(file), std::move(name), nullptr}};
+}
+
 std::shared_ptr<iter_reading> iter_reading::again(error_code& ec, diagnostics& details) const {
   begin(ec, details);
   owned_descriptor own{fcntl(link_.get(), F_DUPFD_CLOEXEC, 3)};
@@ -128,6 +133,11 @@ bool iter_reading::has(iter_wanted const& wanted) noexcept {
       break;
   }
   return false;
+}
+
+bool iter_reading::has_now(iter_wanted const& wanted) noexcept {
+  std::unique_lock const lock{mutex_, std::try_to_lock};
+  return lock.owns_lock() && has(wanted);
 }
 
 void iter_reading::read_page(iter_wanted const& wanted) {

@@ -38,6 +38,8 @@ class iter_reading {
  public:
   /// Begins to read. Errors: `errc::closed`, `errc::not_supported` if the link is of no iterator; the kernel's.
   static std::shared_ptr<iter_reading> open(link const& l, error_code& ec, diagnostics& details);
+  /// Over a file that a test provides, which cannot be read anew.
+  static std::shared_ptr<iter_reading> over(owned_descriptor file, std::string name);
   /// Begins anew. Errors: the kernel's.
   std::shared_ptr<iter_reading> again(error_code& ec, diagnostics& details) const;
 
@@ -50,6 +52,9 @@ class iter_reading {
 
   /// Holds a type against the object's BTF, once. For the owner's thread.
   bool check(type_shape const& shape, error_code& ec, diagnostics& details);
+
+  /// Whether it could be taken now. Never waits.
+  bool has_now(iter_wanted const& wanted) noexcept;
 
   /// Reads a page, unless what is wanted is there, the output has ended, or something failed that nobody was told of.
   /// Blocks as long as the kernel walks.

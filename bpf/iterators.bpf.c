@@ -72,7 +72,7 @@ int dump_task(struct bpf_iter__task *ctx)
 		return 0;
 	record.pid = task->pid;
 	record.tgid = task->tgid;
-	bpf_core_read_str(record.comm, sizeof(record.comm), task->comm);
+	BPF_CORE_READ_STR_INTO(&record.comm, task, comm);
 	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
 	return 0;
 }
@@ -115,7 +115,7 @@ int dump_map(struct bpf_iter__bpf_map *ctx)
 		return 0;
 	record.id = map->id;
 	record.max_entries = map->max_entries;
-	bpf_core_read_str(record.name, sizeof(record.name), map->name);
+	BPF_CORE_READ_STR_INTO(&record.name, map, name);
 	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
 	return 0;
 }

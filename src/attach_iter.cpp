@@ -222,7 +222,7 @@ link attach_iter(program_core* core, iter_target const* target, error_code& ec, 
     details.message += ": " + said.message;
     details.hint = said.hint;
     details.map = said.map;
-  } else if (details.hint.empty() || ec == boost::system::errc::no_such_file_or_directory) {
+  } else if (ec != boost::system::errc::operation_not_permitted) {
     if (auto hint = explain(ec, kind == nullptr ? asked : kind->walks, target); !hint.empty())
       details.hint = std::move(hint);
   }

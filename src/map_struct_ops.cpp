@@ -58,9 +58,9 @@ std::string explain_struct_ops(error_code code) {
   if (code == sys::file_exists)
     return "something of that name is registered already, perhaps by a process that was killed: `bpftool struct_ops` "
            "shows what is, and `bpftool struct_ops unregister` takes it out";
-  if (code == sys::device_or_resource_busy) return "the map is attached already";
-  if (code == sys::operation_in_progress)
-    return "a map of section \".struct_ops\" can be attached once: load its object anew, or use \".struct_ops.link\"";
+  if (code == sys::device_or_resource_busy)
+    return "the map is or was attached, and one of section \".struct_ops\" can be once only: load its object anew, or "
+           "use \".struct_ops.link\"";
   if (code == sys::operation_not_permitted || code == sys::permission_denied)
     return explain_refusal(needed_to_load(program_type::struct_ops));
   if (code == sys::invalid_argument)

@@ -103,7 +103,7 @@ std::string explain_attach_failure(error_code code, link_kind kind, program_type
 }  // namespace
 
 link detail::attach_with(detail::program_core* core, link_kind kind, std::string const& where,
-                 std::function<bpf_link*(bpf_program*)> const& attach, error_code& ec, diagnostics& details) {
+                         std::function<bpf_link*(bpf_program*)> const& attach, error_code& ec, diagnostics& details) {
   detail::begin(ec, details);
   if (core == nullptr) {
     report(ec, details, errc::closed, "attach of no program");

@@ -81,7 +81,7 @@ constexpr std::array<std::string_view, 33> program_types{
 
 constexpr std::array<std::string_view, 16> link_kinds{
     "none", "tracepoint", "raw_tracepoint", "tracing", "kprobe", "kprobe_multi", "ksyscall", "uprobe", "uprobe_multi",
-    "usdt", "lsm",        "freplace",       "iter",    "xdp",    "struct_ops", "other",
+    "usdt", "lsm",        "freplace",       "iter",    "xdp",    "struct_ops",   "other",
 };
 
 template <class Enum, std::size_t N>

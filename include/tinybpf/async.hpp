@@ -134,7 +134,8 @@ template <class Ex = boost::asio::any_io_executor>
   co_return std::move(attached);
 }
 
-/// Registers a map of type struct_ops, as `map::attach_struct_ops` does it, and otherwise as `async_attach` of a program.
+/// Registers a map of type struct_ops, as `map::attach_struct_ops` does it, and otherwise as `async_attach` of a
+/// program.
 template <class Executor, class Token>
 auto async_attach(Executor const& ex, map m, Token&& token) {
   auto& context = boost::asio::query(ex, boost::asio::execution::context);

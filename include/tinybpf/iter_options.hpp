@@ -22,8 +22,8 @@ enum class cgroup_iter_order : std::uint32_t {
   ancestors_up = 4,      ///< It and those above it, up to the root.
 };
 
-/// What `program::attach_iter` is told to walk (union bpf_iter_link_info): nothing more than the program's section says,
-/// or one map, cgroups, or the tasks of one thread or process.
+/// What `program::attach_iter` is told to walk (union bpf_iter_link_info): nothing more than the program's section
+/// says, or one map, cgroups, or the tasks of one thread or process.
 ///
 /// A cheap value: copies share what they hold. Descriptors are duplicated when they are given, so that the caller may
 /// close his; one that cannot be duplicated (EBADF, EMFILE) is reported by `attach_iter`. The iterator holds the map,

@@ -99,15 +99,14 @@ class iter_reader {
   std::optional<T> next(error_code& ec, diagnostics& details) {
     constexpr auto shape = shape_of<T>();
     std::optional<T> value{std::in_place};
-    if (!begin_typed(shape, ec, details) ||
-        !read({detail::iter_wanted::what::record, shape.size},
-              [&] { return reading_->take_record(shape, &*value, ec, details); }))
+    if (!begin_typed(shape, ec, details) || !read({detail::iter_wanted::what::record, shape.size},
+                                                  [&] { return reading_->take_record(shape, &*value, ec, details); }))
       value.reset();
     return value;
   }
 
-  /// As many records as are there, at least one and at most so many; none at the end. Valid until the next call. Errors:
-  /// as above, EINVAL for 0 records.
+  /// As many records as are there, at least one and at most so many; none at the end. Valid until the next call.
+  /// Errors: as above, EINVAL for 0 records.
   template <detail::iter_record T>
   std::span<T const> read_some(std::size_t most) {
     return detail::or_throw([&](error_code& ec, diagnostics& details) { return read_some<T>(most, ec, details); });

@@ -192,14 +192,14 @@ class iter_operation {
 ///     tinybpf::iter_stream tasks{co_await boost::asio::this_coro::executor, obj.program("dump_task")};
 ///     while (auto t = co_await tasks.next<task_record>()) ...
 ///
-/// A stream is one reading: it begins when it is made, sees what is there while it goes on, and ends. `restart()` begins
-/// another. It goes on without the link and the object that it came from.
+/// A stream is one reading: it begins when it is made, sees what is there while it goes on, and ends. `restart()`
+/// begins another. It goes on without the link and the object that it came from.
 ///
 /// **Records.** The kernel keeps no borders between records: a record that a page cuts is put together, and the type is
-/// the caller's word. It is held against the object's BTF when it is first used with the stream, against the type it was
-/// registered for, or the object's type of the same name; of a link that was not attached by this library nothing is
-/// known, and it is not checked. What is left at the end and is no whole record is `errc::record_size`, with program,
-/// sizes and position; after it comes the end. Types are of one exact length.
+/// the caller's word. It is held against the object's BTF when it is first used with the stream, against the type it
+/// was registered for, or the object's type of the same name; of a link that was not attached by this library nothing
+/// is known, and it is not checked. What is left at the end and is no whole record is `errc::record_size`, with
+/// program, sizes and position; after it comes the end. Types are of one exact length.
 ///
 /// **Giving way.** `next` takes what was read already without giving the loop its turn, and waits for each page, of
 /// 32768 bytes at most. Every other call completes on a later turn.
@@ -247,7 +247,8 @@ class basic_iter_stream {
   /// @overload For an execution context's executor.
   template <class ExecutionContext>
     requires detail::is_context<ExecutionContext>
-  basic_iter_stream(ExecutionContext& context, link const& l) : basic_iter_stream{Executor{context.get_executor()}, l} {}
+  basic_iter_stream(ExecutionContext& context, link const& l)
+      : basic_iter_stream{Executor{context.get_executor()}, l} {}
 
   /// Attaches an iterator, and begins to read it. Errors: as above, and those of `program::attach_iter`.
   basic_iter_stream(Executor const& ex, program const& p, iter_options const& options = {}) {

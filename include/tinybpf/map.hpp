@@ -247,7 +247,7 @@ class map {
   /// killed it stays. What was taken out is in use until its last user, such as a socket, has gone. Such a map is
   /// attached once only. Errors: `errc::closed`; `errc::not_loaded`, also for one that was not created;
   /// `errc::wrong_map_type`; `errc::not_supported` for a map of no object; EEXIST if something of that name is
-  /// registered; EBUSY or EINPROGRESS if the map was attached before; EPERM, EINVAL and others.
+  /// registered; EBUSY if the map is or was attached; EPERM, EINVAL and others.
   link attach_struct_ops() const;
   /// @overload
   link attach_struct_ops(error_code& ec) const;

@@ -109,9 +109,9 @@ class program {
   link attach_xdp(int ifindex, error_code& ec, diagnostics& details) const;
 
   /// Attaches an iterator, as SEC("iter/task") makes it, to what the options say: nothing runs until somebody reads it,
-  /// see iter_stream.hpp. Errors: as `attach()`; `errc::not_supported` if the program is no iterator, or one that cannot
-  /// be told to walk that; EINVAL or EBADF if it has to be told what to walk; the errors of the map, ENOENT and others
-  /// of a cgroup's path, ESRCH of a process that is not there, EBADF of a descriptor.
+  /// see iter_stream.hpp. Errors: as `attach()`; `errc::not_supported` if the program is no iterator, or one that
+  /// cannot be told to walk that; EINVAL or EBADF if it has to be told what to walk; the errors of the map, ENOENT and
+  /// others of a cgroup's path, ESRCH of a process that is not there, EBADF of a descriptor.
   link attach_iter(iter_options const& options = {}) const;
   /// @overload
   link attach_iter(iter_options const& options, error_code& ec) const;

@@ -92,8 +92,7 @@ std::shared_ptr<iter_reading> iter_reading::open(link const& l, error_code& ec, 
 }
 
 std::shared_ptr<iter_reading> iter_reading::over(owned_descriptor file, std::string name) {
-  return std::shared_ptr<iter_reading>{
-      new iter_reading{owned_descriptor{}, std::move(file), std::move(name), nullptr}};
+  return std::shared_ptr<iter_reading>{new iter_reading{owned_descriptor{}, std::move(file), std::move(name), nullptr}};
 }
 
 std::shared_ptr<iter_reading> iter_reading::again(error_code& ec, diagnostics& details) const {

@@ -120,6 +120,11 @@ test_run_call run_program(program p, test_run_options const& options) {
   };
 }
 
+attach_call attach_struct_ops(map m, asio::execution_context& context) {
+  return attach_on_worker(context,
+                          [m = std::move(m)](auto& ec, auto& details) { return m.attach_struct_ops(ec, details); });
+}
+
 void_call detach_link(link&& l) {
   return [owned = std::make_shared<link>(std::move(l))](error_code& ec, diagnostics& details) {
     owned->detach(ec, details);

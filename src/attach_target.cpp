@@ -72,7 +72,9 @@ link attach_as_planned(program_core* core, attach_plan const& plan, error_code& 
     explain(plan, core->type, ec, details);
     return {};
   }
-  return link_access::make(plan.kind, std::move(attachments));
+  auto attached = link_access::make(plan.kind, std::move(attachments));
+  link_access::state(attached)->came_from({core->name, core->owner->types()});
+  return attached;
 }
 
 }  // namespace detail

@@ -13,6 +13,7 @@
 #include <tinybpf/detail/blocking_operation.hpp>
 #include <tinybpf/error.hpp>
 #include <tinybpf/link.hpp>
+#include <tinybpf/map.hpp>
 #include <tinybpf/object.hpp>
 #include <tinybpf/program.hpp>
 #include <tinybpf/test_run.hpp>
@@ -40,6 +41,7 @@ using void_call = std::function<nothing(error_code&, diagnostics&)>;
 load_file_call load_file(std::filesystem::path file);
 void_call load_object(object& obj);
 attach_call attach_program(program p, attach_target target, asio::execution_context& context);
+attach_call attach_struct_ops(map m, asio::execution_context& context);
 void_call detach_link(link&& l);
 
 using attach_all_call = std::function<std::vector<link>(error_code&, diagnostics&)>;
@@ -183,6 +185,30 @@ template <class Ex = boost::asio::any_io_executor>
                                                                          object const& obj) {
   diagnostics details;
   auto [ec, attached] = co_await async_attach(ex, obj, details, detail::as_result);
+  if (ec) detail::throw_error(ec, std::move(details));
+  co_return std::move(attached);
+}
+
+/// Registers a map of type struct_ops, as `map::attach_struct_ops` does it, and otherwise as `async_attach` of a
+/// program.
+template <class Executor, class Token>
+auto async_attach(Executor const& ex, map m, Token&& token) {
+  auto& context = boost::asio::query(ex, boost::asio::execution::context);
+  return detail::run_blocking<void(error_code, link)>(ex, nullptr, detail::attach_struct_ops(std::move(m), context),
+                                                      std::forward<Token>(token));
+}
+/// @overload
+template <class Executor, class Token>
+auto async_attach(Executor const& ex, map m, diagnostics& details, Token&& token) {
+  auto& context = boost::asio::query(ex, boost::asio::execution::context);
+  return detail::run_blocking<void(error_code, link)>(ex, &details, detail::attach_struct_ops(std::move(m), context),
+                                                      std::forward<Token>(token));
+}
+/// @overload For coroutines whose executor type is Ex.
+template <class Ex = boost::asio::any_io_executor>
+[[nodiscard]] boost::asio::awaitable<link, Ex> async_attach(std::type_identity_t<Ex> ex, map m) {
+  diagnostics details;
+  auto [ec, attached] = co_await async_attach(ex, std::move(m), details, detail::as_result);
   if (ec) detail::throw_error(ec, std::move(details));
   co_return std::move(attached);
 }

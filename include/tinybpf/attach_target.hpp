@@ -8,6 +8,7 @@
 // places can tell them apart. 0 is what it gets without one.
 #pragma once
 
+#include <tinybpf/iter_options.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/types.hpp>
 
@@ -318,11 +319,16 @@ struct freplace_target {
   std::string function;
 };
 
+/// What an iterator walks: nothing runs until somebody reads it, see iter_stream.hpp.
+struct iter_target {
+  iter_options options = {};
+};
+
 /// Any of them.
 using attach_target =
     std::variant<section_target, tracepoint_target, raw_tracepoint_target, trace_target, kprobe_target,
                  kprobe_multi_target, ksyscall_target, uprobe_target, uprobe_multi_target, usdt_target,
                  perf_event_target, xdp_target, tc_target, tcx_target, netkit_target, cgroup_target, netns_target,
-                 sockmap_target, socket_target, netfilter_target, freplace_target>;
+                 sockmap_target, socket_target, netfilter_target, freplace_target, iter_target>;
 
 }  // namespace tinybpf

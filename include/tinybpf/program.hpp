@@ -3,6 +3,7 @@
 
 #include <tinybpf/attach_target.hpp>
 #include <tinybpf/error.hpp>
+#include <tinybpf/iter_options.hpp>
 #include <tinybpf/link.hpp>
 #include <tinybpf/test_run.hpp>
 #include <tinybpf/types.hpp>
@@ -534,6 +535,22 @@ class program {
     requires detail::report_arguments<Report...> && requires(Socket& s) { int{s.native_handle()}; }
   link attach_to(Socket& socket, Report&... report) const {
     return attach_to(socket, socket_options{}, report...);
+  }
+
+  /// Attaches an iterator, as SEC("iter/task") makes it, to what the options say: nothing runs until somebody reads it,
+  /// see iter_stream.hpp. `errc::not_supported` if it cannot be told to walk that; EINVAL or EBADF if it has to be told
+  /// what to walk; the errors of the map, ENOENT and others of a cgroup's path, ESRCH of a process that is not there,
+  /// EBADF of a descriptor.
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_iter(iter_options options, Report&... report) const {
+    return attach(iter_target{std::move(options)}, report...);
+  }
+  /// @overload
+  template <class... Report>
+    requires detail::report_arguments<Report...>
+  link attach_iter(Report&... report) const {
+    return attach_iter(iter_options{}, report...);
   }
 
  private:

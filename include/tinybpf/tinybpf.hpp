@@ -15,6 +15,9 @@
 #include <tinybpf/features.hpp>
 #include <tinybpf/global_variable.hpp>
 #include <tinybpf/helper.hpp>
+#include <tinybpf/iter_options.hpp>
+#include <tinybpf/iter_reader.hpp>
+#include <tinybpf/iter_stream.hpp>
 #include <tinybpf/json.hpp>
 #include <tinybpf/layout.hpp>
 #include <tinybpf/link.hpp>

@@ -73,6 +73,9 @@ Options sized() {
   return options;
 }
 
+// attach_iter.cpp
+attach_plan plan_of(iter_target const& t, program_core const& core);
+
 /// Takes over what libbpf attached; 0, or the errno if that was nothing.
 int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> object = {});
 

@@ -14,6 +14,7 @@
 
 namespace tinybpf::detail {
 
+class type_registry;
 class worker;
 
 /// One thing attached in the kernel. Destroying it detaches, unless it was left: a destructor that detaches asks for
@@ -83,6 +84,12 @@ class descriptor_attachment final : public attachment {
   owned_descriptor fd_;
 };
 
+/// Which program a link is of, for those who read what it writes.
+struct link_origin {
+  std::string program;
+  std::shared_ptr<type_registry> types;
+};
+
 using attachment_list = std::vector<std::unique_ptr<attachment>>;
 
 /// A pin as it was made or found, so that another one in its place is told from it.
@@ -105,6 +112,9 @@ class link_state {
 
   /// The descriptor of the one bpf_link, or -1 if there is not exactly one.
   int fd() const noexcept;
+  /// Empty where that is not known, as of a link that was opened by its pin.
+  link_origin const& origin() const noexcept { return origin_; }
+  void came_from(link_origin origin) noexcept { origin_ = std::move(origin); }
 
   /// Detaches all; returns the first failure.
   int detach() noexcept;
@@ -119,6 +129,7 @@ class link_state {
   link_kind kind_;
   attachment_list attachments_;
   std::shared_ptr<worker> worker_;
+  link_origin origin_;
 };
 
 struct link_access {
@@ -126,6 +137,7 @@ struct link_access {
     return link{std::make_unique<link_state>(kind, std::move(attachments))};
   }
   static std::unique_ptr<link_state>& state(link& l) { return l.state_; }
+  static link_state const* state(link const& l) { return l.state_.get(); }
 };
 
 /// What the kernel says about the bpf_link of a descriptor; returns 0 or an errno. In link_info.cpp.

@@ -75,6 +75,15 @@ void check_empty(tinybpf::link& l) {
   l.detach();
 }
 
+// Not before Linux 6.10.
+boost::test_tools::assertion_result raw_tracepoints_take_a_program_twice(boost::unit_test::test_unit_id) {
+  auto const obj = tinybpf::load(CALLS_BPF_O);
+  auto const p = obj.program("on_raw_enter");
+  auto const first = p.attach();
+  error_code ec;
+  return p.attach(ec).attached();
+}
+
 void mark(int n) {
   for (int i = 0; i < n; ++i) DTRACE_PROBE1(tinybpf_test, mark, 42);
 }
@@ -414,6 +423,17 @@ BOOST_FIXTURE_TEST_CASE(work_on_when_there_are_no_descriptors_left, attached_pro
 }
 
 BOOST_FIXTURE_TEST_CASE(come_and_go_in_several_threads, attached_program) {
+  auto const p = obj.program("on_getpgid");
+  auto links = attached_by_threads([&p] { return tinybpf::program{p}.attach(); }, 4, 5);
+  BOOST_TEST(sees_of_two() == 2);
+  BOOST_TEST(calls.seen(counter::on_getpgid) == 8);
+  links.clear();
+  BOOST_TEST(sees_of_two() == 2);
+  BOOST_TEST(calls.seen(counter::on_getpgid) == 8);
+}
+
+BOOST_FIXTURE_TEST_CASE(come_and_go_quickly_in_several_threads, attached_program,
+                        *boost::unit_test::precondition(raw_tracepoints_take_a_program_twice)) {
   attached.detach();
   auto const p = obj.program("on_raw_enter");
   auto links = attached_by_threads([&p] { return tinybpf::program{p}.attach(); }, 4, 50);

@@ -200,6 +200,7 @@ std::vector<link> object::attach(error_code& ec, diagnostics& details) const {
     if (ec) return {};
     links.push_back(std::move(attached));
   }
+  detail::begin(ec, details);
   return links;
 }
 

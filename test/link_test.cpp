@@ -75,6 +75,15 @@ void check_empty(tinybpf::link& l) {
   l.detach();
 }
 
+// Not before Linux 6.10.
+boost::test_tools::assertion_result raw_tracepoints_take_a_program_twice(boost::unit_test::test_unit_id) {
+  auto const obj = tinybpf::load(CALLS_BPF_O);
+  auto const p = obj.program("on_raw_enter");
+  auto const first = p.attach();
+  error_code ec;
+  return p.attach(ec).attached();
+}
+
 void mark(int n) {
   for (int i = 0; i < n; ++i) DTRACE_PROBE1(tinybpf_test, mark, 42);
 }
@@ -115,15 +124,17 @@ class exhausted_table {
   rlimit before_{};
 };
 
-// What several threads do with one object at once: in each, the links come and go, and one stays.
-std::vector<tinybpf::link> attached_by_threads(std::function<tinybpf::link()> const& attach, int threads, int rounds) {
+using attach_call = std::function<tinybpf::link()>;
+
+// What several threads do with one object at once: in each, links come and go, and one stays.
+std::vector<tinybpf::link> attached_by_threads(std::vector<attach_call> const& attaches, int rounds) {
   std::vector<std::future<tinybpf::link>> results;
-  results.reserve(static_cast<std::size_t>(threads));
-  for (int i = 0; i < threads; ++i)
-    results.push_back(std::async(std::launch::async, [&attach, rounds, i] {
+  results.reserve(attaches.size());
+  for (auto const& attach : attaches)
+    results.push_back(std::async(std::launch::async, [&attach, rounds] {
       for (int round = 0; round < rounds; ++round) {
         auto l = attach();
-        if ((round + i) % 2 == 0) l.detach();  // and else by its destructor
+        if (round % 2 == 0) l.detach();  // and else by its destructor
       }
       return attach();
     }));
@@ -415,16 +426,36 @@ BOOST_FIXTURE_TEST_CASE(work_on_when_there_are_no_descriptors_left, attached_pro
 
 BOOST_FIXTURE_TEST_CASE(come_and_go_in_several_threads, attached_program) {
   attached.detach();
-  auto const p = obj.program("on_raw_enter");
-  auto links = attached_by_threads([&p] { return tinybpf::program{p}.attach(); }, 4, 50);
+  auto const by_section = [&](char const* name) { return [p = obj.program(name)] { return p.attach(); }; };
+  auto links = attached_by_threads({by_section("on_getpgid"), by_section("on_raw_enter"), by_section("on_btf_enter"),
+                                    [p = obj.program("on_raw")] { return p.attach_raw_tracepoint("sys_enter"); }},
+                                   8);
+  for (int round = 0; round < 2; ++round) {
+    std::vector<std::uint64_t> before;
+    std::vector<std::uint64_t> seen;
+    constexpr std::array each{counter::on_getpgid, counter::on_raw_enter, counter::on_btf_enter, counter::on_raw};
+    for (auto const c : each) before.push_back(calls.seen(c));
+    test::call(2);
+    for (std::size_t i = 0; i < each.size(); ++i) seen.push_back(calls.seen(each[i]) - before[i]);
+    BOOST_TEST(seen == std::vector<std::uint64_t>(each.size(), links.empty() ? 0 : 2),
+               boost::test_tools::per_element());
+    links.clear();
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(come_and_go_quickly_in_several_threads, attached_program,
+                        *boost::unit_test::precondition(raw_tracepoints_take_a_program_twice)) {
+  attached.detach();
+  attach_call const attach = [p = obj.program("on_raw_enter")] { return p.attach(); };
+  auto links = attached_by_threads(std::vector<attach_call>(4, attach), 50);
   BOOST_TEST(sees_of_two() == 8);
   links.clear();
   BOOST_TEST(sees_of_two() == 0);
 }
 
 BOOST_FIXTURE_TEST_CASE(of_usdt_come_and_go_in_several_threads, marked_program) {
-  auto const p = obj.program("on_mark");
-  auto links = attached_by_threads([&p] { return tinybpf::program{p}.attach(); }, 4, 5);
+  attach_call const attach = [p = obj.program("on_mark")] { return p.attach(); };
+  auto links = attached_by_threads(std::vector<attach_call>(4, attach), 5);
   BOOST_TEST(sees_of_two() == 10);
   links.clear();
   BOOST_TEST(sees_of_two() == 2);

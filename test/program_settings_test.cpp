@@ -172,15 +172,10 @@ BOOST_AUTO_TEST_CASE(an_expected_attach_type_is_what_the_verifier_checks_for) {
   test::accepted(
       [&](auto&... out) { return on_connect.set_expected_attach_type(attach_type::cgroup_inet6_connect, out...), 0; });
   BOOST_TEST((on_connect.expected_attach_type() == attach_type::cgroup_inet6_connect));
-  auto const said = test::refusal(kernel_error(EACCES), [&, first = true](auto&... out) mutable {
-    if (!std::exchange(first, false)) {  // it can be loaded once
-      obj = object::open(SET_UP_BPF_O);
-      alone("on_connect").set_expected_attach_type(attach_type::cgroup_inet6_connect);
-    }
-    return obj.load(out...), 0;
-  });
-  BOOST_TEST(said.program == "on_connect");
-  BOOST_TEST(contains(said.log, "invalid bpf_context access"), said.log);
+  obj.load(ec, details);
+  BOOST_TEST(ec == kernel_error(EACCES));
+  BOOST_TEST(details.program == "on_connect");
+  BOOST_TEST(contains(details.log, "invalid bpf_context access"), details.log);
 
   auto as_it_was = object::open(SET_UP_BPF_O);
   as_it_was.program("on_connect").set_autoload(true);
@@ -376,11 +371,12 @@ BOOST_AUTO_TEST_CASE(are_there_on_success_if_asked_for) {
   };
   BOOST_TEST(log_of(0) == "");
   auto const numbers = log_of(4);
-  BOOST_TEST(contains(numbers, "\nprocessed "), numbers);
-  auto const instructions = log_of(1);
-  BOOST_TEST(contains(instructions, "exit"), instructions);
-  BOOST_TEST(instructions.size() > numbers.size());
-  BOOST_TEST(log_of(2).size() > numbers.size());
+  BOOST_TEST(contains(numbers, "processed "), numbers);
+  // Of a program that is accepted, the kernel forgets the path.
+  BOOST_TEST(contains(log_of(1), "processed "));
+  auto const path = log_of(2);
+  BOOST_TEST(contains(path, "exit"), path);
+  BOOST_TEST(path.size() > numbers.size());
 }
 
 BOOST_AUTO_TEST_CASE(are_in_the_diagnostics_of_a_refusal_as_well) {

@@ -358,9 +358,9 @@ BOOST_AUTO_TEST_CASE(write_their_output_when_the_handler_is_called) {
                    written_by = std::this_thread::get_id();
                  }));
   while (runs() == 0) std::this_thread::yield();
-  io.run();  // has nothing to do: it ends once the operation has let go of it, or at once
   BOOST_TEST((out == packet_data(100, std::byte{0x77})));
   handlers.run();
+  io.run();
   BOOST_TEST((written_by == std::this_thread::get_id()));
 }
 

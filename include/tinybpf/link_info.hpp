@@ -112,8 +112,8 @@ struct perf_event_info {
   std::uint64_t missed = 0;          ///< Of a kprobe: calls that were not seen.
   std::uint64_t cookie = 0;          ///< Told since Linux 6.9.
   std::uint64_t ref_ctr_offset = 0;  ///< Of a uprobe, told since Linux 6.16.
-  std::uint32_t perf_type = 0;       ///< Of an event: PERF_TYPE_SOFTWARE and others.
-  std::uint64_t config = 0;          ///< Of an event: PERF_COUNT_SW_CPU_CLOCK and others.
+  std::uint32_t perf_type = 0;  ///< Of an event: PERF_TYPE_HARDWARE and others; the clocks have numbers of their own.
+  std::uint64_t config = 0;     ///< Of an event: PERF_COUNT_SW_PAGE_FAULTS and others.
 };
 
 struct struct_ops_info {

@@ -160,8 +160,9 @@ class program {
   void set_attach_target(program const& target, std::string_view function, error_code& ec) const;
   /// @overload
   void set_attach_target(program const& target, std::string_view function, error_code& ec, diagnostics& details) const;
-  /// What `verifier_log` is to have, as bits: 1 the instructions as they are checked, 2 in more detail, 4 the numbers
-  /// alone; 0, as it is at first, leaves the log to errors. Errors: as above.
+  /// What `verifier_log` is to have, as bits: 1 the path that was refused, 2 all that the verifier went through, 4 the
+  /// numbers alone; 0, as it is at first, leaves the log to errors. Errors: as above; loading fails with EINVAL for
+  /// other bits.
   void set_log_level(std::uint32_t level) const;
   /// @overload
   void set_log_level(std::uint32_t level, error_code& ec) const;

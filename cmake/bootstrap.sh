@@ -9,6 +9,7 @@
 #   unpack_debian FOLDER FIND [ARGUMENT...]
 #                             on Debian: downloads packages and unpacks them into FOLDER, without installing them. FIND
 #                             is a function that prints their names, and is only called if FOLDER is not there yet
+#   fetch_libbpf              puts a newer libbpf than that of the machine into build/libbpf-backports
 #   build PRESET              configures and builds in build/PRESET
 
 tinybpf_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -118,8 +119,20 @@ unpack_debian() {
   mv "$folder.new" "$folder"
 }
 
+# For the presets that build with it. It is used where it lies.
+fetch_libbpf() {
+  local folder=$tinybpf_root/build/libbpf-backports codename
+  codename=$(. /etc/os-release && printf %s "${VERSION_CODENAME:-}")
+  unpack_debian "$folder" echo "libbpf1/$codename-backports libbpf-dev/$codename-backports" &&
+    mkdir -p "$folder/pkgconfig" &&
+    sed "s|^prefix=.*|prefix=$folder/usr|" "$folder"/usr/lib/*/pkgconfig/libbpf.pc >"$folder/pkgconfig/libbpf.pc"
+}
+
 build() {
   local preset=$1 log=$tinybpf_root/build/$1.log
+  if [[ $preset == clang ]]; then
+    fetch_libbpf
+  fi
   say "Building in build/$preset"
   mkdir -p "$tinybpf_root/build"
   (

@@ -1,5 +1,6 @@
 // Handlers of records, consume and async_run; how many records are handled before the loop has its turn; and what is
 // refused.
+#include "features.hpp"
 #include "streams.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -543,15 +544,13 @@ BOOST_AUTO_TEST_CASE(types_more_aligned_than_records_are_copied) {
   s.run(read());
 }
 
-boost::test_tools::assertion_result overwriting_rings_exist(boost::unit_test::test_unit_id) {
+error_code make_overwriting_ring() {
   error_code ec;
   static_cast<void>(tinybpf::load(OVERWRITING_BPF_O, ec));
-  boost::test_tools::assertion_result result{!ec};
-  result.message() << "the kernel makes no ring buffer with BPF_F_RB_OVERWRITE: " << ec.message();
-  return result;
+  return ec;
 }
 
-BOOST_AUTO_TEST_CASE(rings_that_overwrite, *boost::unit_test::precondition(overwriting_rings_exist)) {
+BOOST_AUTO_TEST_CASE(rings_that_overwrite, *test::feature_here("ringbuf overwriting", make_overwriting_ring)) {
   asio::io_context io;
   auto const obj = tinybpf::load(OVERWRITING_BPF_O);
   error_code ec;

@@ -2,8 +2,11 @@
 // TINYBPF_TEST_REPORT names, a line at a time, so that test/run_tests.sh can count cases even where a program dies
 // half-way: "started NAME", then "passed NAME" or "failed NAME"; "skipped NAME: REASON" stands alone.
 //
+// The first line names the lane, and cases that need a feature leave lines about it: see feature_table.hpp.
+//
 // A case that leaks has failed: see leak_check.hpp.
 
+#include "features.hpp"
 #include "leak_check.hpp"
 
 #include <boost/test/results_collector.hpp>
@@ -21,20 +24,23 @@ namespace ut = boost::unit_test;
 
 class report : public ut::test_observer {
  public:
-  explicit report(char const* file) : out_(file) {}
+  explicit report(char const* file) : out_(file) { test::report_lane(out_); }
 
  private:
   void test_unit_start(ut::test_unit const& unit) override {
+    test::report_features_started(out_, unit);
     if (unit.p_type == ut::TUT_CASE) out_ << "started " << unit.full_name() << std::endl;
   }
 
   void test_unit_finish(ut::test_unit const& unit, unsigned long) override {
-    if (unit.p_type != ut::TUT_CASE) return;
     bool const passed = ut::results_collector.results(unit.p_id).passed();
+    test::report_features_finished(out_, unit, passed);
+    if (unit.p_type != ut::TUT_CASE) return;
     out_ << (passed ? "passed " : "failed ") << unit.full_name() << std::endl;
   }
 
   void test_unit_skipped(ut::test_unit const& unit, ut::const_string reason) override {
+    test::report_features_skipped(out_, unit);
     // Of a suite, only the suite itself is announced.
     struct each_case : ut::test_tree_visitor {
       each_case(std::ostream& o, ut::const_string r) : out(o), why(r) {}

@@ -1,4 +1,5 @@
 // Maps that belong to no object: created, pinned and found again, handed over.
+#include "features.hpp"
 #include "forms.hpp"
 #include "loop.hpp"
 #include "privileges.hpp"
@@ -225,7 +226,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(pinned_maps, loaded)
 
-BOOST_AUTO_TEST_CASE(live_on_without_the_object) {
+BOOST_AUTO_TEST_CASE(live_on_without_the_object, *test::shows("pin map")) {
   auto const path = folder / "totals";
   totals.pin(path);
   BOOST_TEST(totals.pin_path() == path);
@@ -588,7 +589,7 @@ BOOST_AUTO_TEST_CASE(outlive_their_object_as_clones) {
   BOOST_TEST(second.info().id == clone.info().id);
 }
 
-BOOST_AUTO_TEST_CASE(that_are_frozen_can_be_read_and_written_by_programs) {
+BOOST_AUTO_TEST_CASE(that_are_frozen_can_be_read_and_written_by_programs, *test::shows("freeze")) {
   auto const m = totals.clone();
   m.update(1, 5);
   m.freeze();

@@ -1,4 +1,5 @@
 // Perf buffers against the kernel.
+#include "features.hpp"
 #include "perf_streams.hpp"
 
 #include <tinybpf/event_source.hpp>
@@ -98,7 +99,7 @@ constexpr std::uint64_t room(std::size_t pages) { return pages * 4096 / 40; }
 
 BOOST_FIXTURE_TEST_SUITE(perf, fixture)
 
-BOOST_AUTO_TEST_CASE(events_of_every_cpu) {
+BOOST_AUTO_TEST_CASE(events_of_every_cpu, *test::shows("perf_event_array")) {
   auto buffer = open();
   for (int const cpu : cpus) BOOST_TEST(emit_on(cpu, 100, 50).written == 50U);
   std::map<int, std::uint64_t> next;

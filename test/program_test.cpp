@@ -1,4 +1,5 @@
 #include "calls.hpp"
+#include "features.hpp"
 #include "support.hpp"
 
 #include <tinybpf/object.hpp>
@@ -132,17 +133,17 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(attaching)
 
-BOOST_AUTO_TEST_CASE(by_the_section_of_a_tracepoint) {
+BOOST_AUTO_TEST_CASE(by_the_section_of_a_tracepoint, *test::shows("tracepoint")) {
   auto const obj = tinybpf::load(CALLS_BPF_O);
   check_effect(obj, counter::on_getpgid, link_kind::tracepoint, obj.program("on_getpgid").attach());
 }
 
-BOOST_AUTO_TEST_CASE(by_the_section_of_a_raw_tracepoint) {
+BOOST_AUTO_TEST_CASE(by_the_section_of_a_raw_tracepoint, *test::shows("raw_tracepoint")) {
   auto const obj = tinybpf::load(CALLS_BPF_O);
   check_effect(obj, counter::on_raw_enter, link_kind::raw_tracepoint, obj.program("on_raw_enter").attach());
 }
 
-BOOST_AUTO_TEST_CASE(by_the_section_of_a_tracepoint_with_btf) {
+BOOST_AUTO_TEST_CASE(by_the_section_of_a_tracepoint_with_btf, *test::shows("tp_btf")) {
   auto const obj = tinybpf::load(CALLS_BPF_O);
   check_effect(obj, counter::on_btf_enter, link_kind::tracing, obj.program("on_btf_enter").attach());
 }
@@ -169,7 +170,18 @@ BOOST_AUTO_TEST_CASE(to_a_raw_tracepoint_by_name) {
                obj.program("on_raw").attach_raw_tracepoint("sys_enter"));
 }
 
-BOOST_AUTO_TEST_CASE(the_same_program_twice) {
+// Older kernels refuse the second time with EEXIST.
+test::probe_result attach_twice() {
+  auto const obj = tinybpf::load(CALLS_BPF_O);
+  auto const p = obj.program("on_raw");
+  auto const first = p.attach_raw_tracepoint("sys_enter");
+  error_code ec;
+  diagnostics details;
+  static_cast<void>(p.attach_raw_tracepoint("sys_enter", ec, details));
+  return {ec, details};
+}
+
+BOOST_AUTO_TEST_CASE(the_same_program_twice, *test::feature_here("raw_tracepoint twice by one program", attach_twice)) {
   auto const obj = tinybpf::load(CALLS_BPF_O);
   auto const p = obj.program("on_raw");
   auto const first = p.attach_raw_tracepoint("sys_enter");

@@ -1,4 +1,5 @@
 // Ring buffers of the running kernel: events that really happened, rings that wrap around, objects that go away.
+#include "features.hpp"
 #include "streams.hpp"
 
 #include <tinybpf/link.hpp>
@@ -88,7 +89,7 @@ struct exec_stream {
 
 BOOST_AUTO_TEST_SUITE(execs)
 
-BOOST_AUTO_TEST_CASE(a_started_program_is_an_event) {
+BOOST_AUTO_TEST_CASE(a_started_program_is_an_event, *test::shows("ringbuf")) {
   exec_stream s;
   s.obj.register_type<exec_event>("exec_event");
   auto const child = run_a_process();

@@ -9,6 +9,7 @@
 set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/../cmake/bootstrap.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/count_cases.sh"
 
 preset=${1:-release}
 shift || true
@@ -27,28 +28,10 @@ mkdir -p "$reports"
 ctest_status=0
 ctest --preset "$preset" --parallel "$(nproc)" --output-junit "$results" "$@" || ctest_status=$?
 
-# Each test program leaves a report of its cases (see main.cpp); a case that started and did not pass has failed, also
-# where it never ended. A program that failed without a failed case of its own (a leak found at its end, a timeout)
-# counts as one. So does a test without a report, which is no Boost.Test program.
-passed=0 failed=0 skipped=0
-count() { grep -c "^$1 " "$report" || true; }
 while read -r name status; do
-  report=$reports/$name
-  if [[ -e $report ]]; then
-    failed_here=$(($(count started) - $(count passed)))
-    passed=$((passed + $(count passed)))
-    skipped=$((skipped + $(count skipped)))
-    grep '^skipped ' "$report" || true
-    if [[ $status != run && $failed_here -eq 0 ]]; then
-      failed_here=1
-    fi
-    failed=$((failed + failed_here))
-  elif [[ $status == run ]]; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-  fi
+  [[ $status == run ]] && status=ok
+  count_cases "$reports/$name" "$status"
 done < <(sed -n 's/^.*<testcase name="\([^"]*\)".* status="\([^"]*\)".*$/\1 \2/p' "$results")
 
-echo "$passed passed, $failed failed, $skipped skipped"
+print_counts
 ((ctest_status == 0 && failed == 0 && passed > 0))

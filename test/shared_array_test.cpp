@@ -1,4 +1,5 @@
 // Arrays in memory that programs see, too.
+#include "features.hpp"
 #include "kinds.hpp"
 
 #include <tinybpf/map.hpp>
@@ -91,7 +92,7 @@ using namespace shared_array_test;
 
 BOOST_FIXTURE_TEST_SUITE(shared_arrays, fixture)
 
-BOOST_AUTO_TEST_CASE(show_what_programs_write) {
+BOOST_AUTO_TEST_CASE(show_what_programs_write, *test::shows("mmapable array")) {
   BOOST_TEST(totals.size() == 1000U);
   BOOST_TEST(static_cast<bool>(totals));
   BOOST_TEST(totals[7] == 0U);

@@ -1,4 +1,5 @@
 // Views of maps as C++ types.
+#include "features.hpp"
 #include "support.hpp"
 
 #include <tinybpf/object.hpp>
@@ -232,7 +233,7 @@ BOOST_AUTO_TEST_CASE(of_global_variables) {
   BOOST_TEST(corner.y == -2);
 }
 
-BOOST_AUTO_TEST_CASE(do_many_at_once) {
+BOOST_AUTO_TEST_CASE(do_many_at_once, *test::shows("batch operations")) {
   auto const map = obj.map("many").typed<std::uint32_t, std::uint64_t>();
   std::vector<std::uint32_t> keys(5000);
   std::vector<std::uint64_t> values(keys.size());

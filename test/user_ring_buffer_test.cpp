@@ -1,4 +1,5 @@
 // User ring buffers against the kernel: a BPF program drains them and answers through a ring buffer.
+#include "features.hpp"
 #include "loop.hpp"
 #include "print.hpp"
 
@@ -142,7 +143,7 @@ using namespace user_rings;
 
 BOOST_AUTO_TEST_SUITE(reserving)
 
-BOOST_AUTO_TEST_CASE(commands_are_answered_in_order) {
+BOOST_AUTO_TEST_CASE(commands_are_answered_in_order, *test::shows("user_ringbuf")) {
   user_ring s;
   BOOST_TEST(s.commands.is_open());
   BOOST_TEST(s.commands.name() == "commands");

@@ -1,4 +1,5 @@
 // XDP programs on interfaces of a network namespace that each case makes for itself.
+#include "features.hpp"
 #include "support.hpp"
 
 #include <tinybpf/async.hpp>
@@ -220,7 +221,8 @@ BOOST_FIXTURE_TEST_CASE(outlives_its_object, network) {
 }
 
 // veth can, and loopback cannot run it in the driver.
-BOOST_FIXTURE_TEST_CASE(runs_in_the_driver_or_generically, network) {
+BOOST_FIXTURE_TEST_CASE(runs_in_the_driver_or_generically, network,
+                        *test::shows("XDP native") * test::shows("XDP on lo")) {
   auto const mode_of = [](int ifindex) {
     bpf_xdp_query_opts found{};
     found.sz = sizeof found;

@@ -14,7 +14,7 @@ preset=${1:-release}
 shift || true
 
 need_root "load BPF programs"
-install_packages "${tinybpf_packages[@]}" libboost-test1.81-dev
+install_packages "${tinybpf_packages[@]}" libboost-test1.81-dev systemtap-sdt-dev
 mount_kernel_filesystems
 build "$preset"
 

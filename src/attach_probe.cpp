@@ -1,12 +1,21 @@
 // Functions and static tracepoints of the kernel, of programs and of libraries.
 #include "detail/attaching.hpp"
+#include "detail/near_places.hpp"
+#include "detail/privileges.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <bpf/libbpf.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -14,25 +23,327 @@
 namespace tinybpf::detail {
 namespace {
 
+namespace sys_errc = boost::system::errc;
+
 using names_or_pattern = std::variant<std::string, std::vector<std::string>>;
 
+std::string const* pattern_in(names_or_pattern const& functions) { return std::get_if<std::string>(&functions); }
+
+std::vector<std::string> const& list_in(names_or_pattern const& functions) {
+  static std::vector<std::string> const none;
+  auto const* const names = std::get_if<std::vector<std::string>>(&functions);
+  return names != nullptr ? *names : none;
+}
+
 std::string text_of(names_or_pattern const& functions) {
-  if (auto const* const pattern = std::get_if<std::string>(&functions)) return "'" + *pattern + "'";
-  auto const& names = std::get<std::vector<std::string>>(functions);
+  if (auto const* const pattern = pattern_in(functions)) return "'" + *pattern + "'";
+  auto const& names = list_in(functions);
   if (names.size() == 1) return "'" + names.front() + "'";
   return std::to_string(names.size()) + " functions";
 }
 
-std::vector<char const*> c_strings(names_or_pattern const& functions) {
+std::vector<char const*> c_strings(std::vector<std::string> const& names) {
   std::vector<char const*> all;
-  if (auto const* const names = std::get_if<std::vector<std::string>>(&functions))
-    for (auto const& name : *names) all.push_back(name.c_str());
+  all.reserve(names.size());
+  for (auto const& name : names) all.push_back(name.c_str());
   return all;
 }
 
-char const* pattern_of(names_or_pattern const& functions) {
-  auto const* const pattern = std::get_if<std::string>(&functions);
-  return pattern != nullptr ? pattern->c_str() : nullptr;
+std::string hexadecimal(std::size_t n) {
+  std::array<char, 24> text{};
+  std::snprintf(text.data(), text.size(), "0x%zx", n);
+  return text.data();
+}
+
+std::string with_offset(std::string const& function, std::size_t offset) {
+  return "'" + function + (offset != 0 ? "+" + hexadecimal(offset) : "") + "'";
+}
+
+refusal invalid(std::string reason, std::string hint = {}) {
+  return {from_libbpf(EINVAL), std::move(reason), std::move(hint)};
+}
+
+// What a kprobe program was loaded for: all are of one type, and the kernel goes by these numbers of attach types.
+enum class loaded_for : std::uint8_t { perf, kprobe_multi, uprobe_multi };
+
+constexpr int trace_kprobe_multi = 42;
+constexpr int trace_uprobe_multi = 48;
+constexpr int trace_kprobe_session = 56;
+constexpr int trace_uprobe_session = 58;
+
+loaded_for purpose_of(bpf_program* raw) {
+  switch (static_cast<int>(bpf_program__expected_attach_type(raw))) {
+    case trace_kprobe_multi:
+    case trace_kprobe_session:
+      return loaded_for::kprobe_multi;
+    case trace_uprobe_multi:
+    case trace_uprobe_session:
+      return loaded_for::uprobe_multi;
+    default:
+      return loaded_for::perf;
+  }
+}
+
+// A program's section says which it was loaded for, and `sections` which ones would fit.
+refusal wrong_purpose(attach_subject const& p, loaded_for wanted, char const* sections) {
+  constexpr std::array names{"one place at a time", "kprobe.multi", "uprobe.multi"};
+  auto const had = purpose_of(p.raw);
+  if (had == wanted) return {};
+  return {errc::wrong_program_type,
+          std::string{"it was loaded for "} + names[static_cast<std::size_t>(had)] +
+              ", and that takes one loaded for " + names[static_cast<std::size_t>(wanted)],
+          std::string{"SEC() in the BPF program decides; this one's is SEC(\""} + bpf_program__section_name(p.raw) +
+              "\"), and it takes " + sections};
+}
+
+refusal odd_functions(names_or_pattern const& functions, std::vector<std::uint64_t> const& cookies) {
+  auto const* const pattern = pattern_in(functions);
+  auto const& names = list_in(functions);
+  if (pattern != nullptr && pattern->empty()) return invalid("the pattern is empty");
+  if (pattern != nullptr && !cookies.empty())
+    return invalid("cookies go with a list of functions, not with a pattern",
+                   "list the functions, so that it is clear which cookie is whose");
+  if (pattern == nullptr && names.empty()) return invalid("the list of functions is empty");
+  if (std::find(names.begin(), names.end(), "") != names.end()) return invalid("a function of the list has no name");
+  if (!cookies.empty() && cookies.size() != names.size())
+    return invalid(std::to_string(names.size()) + " functions and " + std::to_string(cookies.size()) + " cookies",
+                   "give a cookie for each function, or none");
+  return {};
+}
+
+void add_hint(diagnostics& details, std::string_view more) {
+  if (!details.hint.empty()) details.hint += "; ";
+  details.hint += more;
+}
+
+/// The process that a probe was to be confined to.
+void explain_pid(error_code const& ec, pid_t pid, diagnostics& details) {
+  if (ec == sys_errc::no_such_process && pid > 0)
+    add_hint(details, "there is no process " + std::to_string(pid) + " in this thread's PID namespace");
+}
+
+void explain_cookie(error_code const& ec, std::uint64_t cookie, diagnostics& details) {
+  if (cookie != 0 && (ec == sys_errc::operation_not_supported)) add_hint(details, "cookies take Linux 5.15");
+}
+
+// ---- the kernel's functions
+
+bool kernel_has_kprobes() { return has_perf_device("kprobe") || !tracefs_file("kprobe_events").empty(); }
+
+constexpr std::string_view no_kprobes =
+    "the running kernel has no kprobes: it was built without CONFIG_KPROBES (or CONFIG_KPROBE_EVENTS). fentry, "
+    "tracepoints and raw tracepoints do without";
+
+void explain_kprobe(error_code const& ec, std::string const& function, kprobe_options const& o, diagnostics& details) {
+  explain_cookie(ec, o.cookie, details);
+  if (!kernel_has_kprobes()) {
+    add_hint(details, no_kprobes);
+    return;
+  }
+  if (ec == sys_errc::illegal_byte_sequence) {
+    add_hint(details, "at that offset no instruction begins");
+    return;
+  }
+  if (ec != sys_errc::no_such_file_or_directory && ec != sys_errc::invalid_argument &&
+      ec != sys_errc::address_not_available)
+    return;
+  auto names = kernel_functions();
+  if (std::find(names.begin(), names.end(), function) == names.end()) {
+    details.message += "; the kernel has no function '" + function + "' that can be traced";
+    add_hint(details, "/proc/kallsyms lists the functions; what is inlined is not there");
+    suggest(function, std::move(names), details);
+  } else if (ec == sys_errc::address_not_available) {
+    add_hint(details, "several functions have that name, and the kernel does not choose");
+  } else {
+    add_hint(details,
+             "the function is there, but the kernel does not let that place be probed: it is on the list in "
+             "debugfs, kprobes/blacklist, or the offset is beyond the function's end");
+  }
+}
+
+void explain_kprobe_multi(error_code& ec, names_or_pattern const& functions, diagnostics& details) {
+  if (ec == sys_errc::operation_not_supported || ec == sys_errc::not_supported) {
+    add_hint(
+        details,
+        "the running kernel has no kprobe.multi: that takes Linux 5.18 and CONFIG_FPROBE; attach_kprobe() attaches "
+        "to one function at a time");
+    return;
+  }
+  if (ec == sys_errc::operation_not_permitted || ec == sys_errc::permission_denied) return;
+  auto const names = kernel_functions();
+  if (auto const* const pattern = pattern_in(functions)) {
+    bool const any = std::any_of(names.begin(), names.end(), [&](auto const& n) { return fits_pattern(n, *pattern); });
+    if (!any) {
+      details.message += "; the kernel has no function that fits";
+      add_hint(details, "* stands for any characters, ? for one; /proc/kallsyms lists the functions");
+    }
+    return;
+  }
+  for (auto const& wanted : list_in(functions)) {
+    if (std::find(names.begin(), names.end(), wanted) != names.end()) continue;
+    details.message += "; the kernel has no function '" + wanted + "' that can be traced";
+    suggest(wanted, names, details);
+    return;
+  }
+  if (ec == sys_errc::no_such_process)  // ESRCH
+    add_hint(details, "each function may be named once only");
+}
+
+void explain_ksyscall(error_code const& ec, std::string const& syscall, std::uint64_t cookie, diagnostics& details) {
+  explain_cookie(ec, cookie, details);
+  if (!kernel_has_kprobes()) {
+    add_hint(details, no_kprobes);
+    return;
+  }
+  if (ec != sys_errc::no_such_file_or_directory && ec != sys_errc::invalid_argument) return;
+  auto names = system_calls();
+  if (std::find(names.begin(), names.end(), syscall) != names.end()) return;
+  details.message += "; the kernel has no system call '" + syscall + "'";
+  suggest(syscall, std::move(names), details);
+}
+
+// ---- programs and libraries
+
+/// False if nothing is wrong with the file itself.
+bool explain_file(error_code& ec, std::filesystem::path const& binary, binary_contents const& found,
+                  diagnostics& details) {
+  auto const name = binary.string();
+  if (found.error == 0) return false;
+  if (found.path.empty()) {
+    bool const library = name.ends_with(".so") || name.find(".so.") != std::string::npos;
+    details.message +=
+        library ? "; no folder of libraries has '" + name + "'" : "; no folder of PATH has '" + name + "'";
+    std::error_code ignored;
+    add_hint(details, std::filesystem::exists(binary, ignored)
+                          ? "the one in the working directory is './" + name + "'"
+                          : "a name without a slash is searched for; give a path to mean a file");
+    return true;
+  }
+  switch (found.error) {
+    case EISDIR:
+      details.message += "; that is a directory";
+      break;
+    case ENOEXEC:
+      details.message += "; that is no ELF file";
+      break;
+    case ENOENT:
+    case ENOTDIR:
+      details.message += "; there is no such file";
+      if (binary.is_relative()) {
+        std::error_code ignored;
+        add_hint(details, "the working directory is " + std::filesystem::current_path(ignored).string());
+      }
+      break;
+    case EACCES:
+      details.message += "; this user may not read it";
+      break;
+    default:
+      break;
+  }
+  if (found.error == EACCES) add_hint(details, "make the file readable, or run with CAP_DAC_READ_SEARCH");
+  // libbpf has only one number of its own for all of these.
+  ec = from_libbpf(found.error);
+  return true;
+}
+
+void explain_user_probe(error_code const& ec, diagnostics& details) {
+  if (ec != sys_errc::permission_denied && ec != sys_errc::operation_not_permitted) return;
+  if (current_capabilities().contains(capability::sys_admin)) return;
+  add_hint(details,
+           "uprobes and USDT need CAP_SYS_ADMIN, which the process lacks: run it as root, or attach before it drops "
+           "its capabilities; uprobe.multi does with CAP_BPF and CAP_PERFMON");
+}
+
+void explain_kernel_without_uprobes(error_code const& ec, diagnostics& details) {
+  if (ec == sys_errc::no_such_file_or_directory && !has_perf_device("uprobe") && tracefs_file("uprobe_events").empty())
+    add_hint(details, "the running kernel has no uprobes: it was built without CONFIG_UPROBE_EVENTS");
+}
+
+void explain_no_function(std::string const& wanted, binary_contents const& found, diagnostics& details) {
+  if (found.functions.empty()) {
+    details.message += "; " + found.path + " has no symbols of functions";
+    add_hint(details, "install its debug symbols, or give an offset in the file in place of the name");
+    return;
+  }
+  details.message += "; " + found.path + " has no function '" + wanted + "'";
+  add_hint(details, "names are as `nm " + found.path + "` shows them, those of C++ mangled");
+  suggest(wanted, found.functions, details);
+}
+
+void explain_uprobe(error_code& ec, uprobe_target const& t, diagnostics& details) {
+  explain_pid(ec, t.options.pid, details);
+  explain_cookie(ec, t.options.cookie, details);
+  explain_kernel_without_uprobes(ec, details);
+  auto const found = contents_of_binary(t.binary.string());
+  if (explain_file(ec, t.binary, found, details)) return;
+  if (!t.function.empty() && (ec == sys_errc::no_such_file_or_directory || ec == errc::invalid_object)) {
+    if (auto const n = found.functions_named(t.function); n > 1) {
+      ec = from_libbpf(EINVAL);
+      details.message += "; " + found.path + " has " + std::to_string(n) + " functions of that name";
+      add_hint(details, "give the offset in the file of the one you mean");
+    } else if (n == 0) {
+      ec = from_libbpf(ENOENT);
+      explain_no_function(t.function, found, details);
+    }
+  }
+  explain_user_probe(ec, details);
+}
+
+void explain_usdt(error_code& ec, usdt_target const& t, diagnostics& details) {
+  if (details.log.find("usdt.bpf.h") != std::string::npos) {
+    details.hint = "the BPF program has to include <bpf/usdt.bpf.h>, which has the maps that USDT takes";
+    return;
+  }
+  explain_pid(ec, t.options.pid, details);
+  explain_kernel_without_uprobes(ec, details);
+  auto const found = contents_of_binary(t.binary.string());
+  if (explain_file(ec, t.binary, found, details)) return;
+  std::pair<std::string, std::string> const wanted{t.provider, t.name};
+  bool const there = std::find(found.usdts.begin(), found.usdts.end(), wanted) != found.usdts.end();
+  if (!there && !(ec == sys_errc::permission_denied) && !(ec == sys_errc::operation_not_permitted)) {
+    ec = from_libbpf(ENOENT);  // libbpf has a number of its own for a file without any
+    if (found.usdts.empty()) {
+      details.message += "; " + found.path + " has no USDT at all";
+      add_hint(details, "build it with <sys/sdt.h>; `readelf -n` shows what a binary has");
+    } else {
+      details.message += "; " + found.path + " has none of that name";
+      std::vector<std::string> names;
+      for (auto const& [provider, name] : found.usdts) names.push_back(provider + ":" + name);
+      suggest(t.provider + ":" + t.name, std::move(names), details);
+    }
+  }
+  explain_user_probe(ec, details);
+}
+
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3
+void explain_uprobe_multi(error_code& ec, uprobe_multi_target const& t, diagnostics& details) {
+  explain_pid(ec, t.options.pid, details);
+  auto const found = contents_of_binary(t.binary.string());
+  if (explain_file(ec, t.binary, found, details)) return;
+  if (auto const* const pattern = pattern_in(t.functions)) {
+    if (std::none_of(found.functions.begin(), found.functions.end(),
+                     [&](auto const& n) { return fits_pattern(n, *pattern); })) {
+      details.message += "; " + found.path + " has no function that fits";
+      add_hint(details, "* stands for any characters, ? for one; `nm` lists a binary's functions");
+      return;
+    }
+  }
+  for (auto const& wanted : list_in(t.functions)) {
+    if (found.functions_named(wanted) != 0) continue;
+    explain_no_function(wanted, found, details);
+    return;
+  }
+  if (ec == sys_errc::invalid_argument) add_hint(details, "uprobe.multi takes Linux 6.6");
+}
+#endif
+
+refusal without_binary(std::filesystem::path const& binary) {
+  if (!binary.empty()) return {};
+  return invalid("no program or library is named", "the program that is running is /proc/self/exe");
+}
+
+std::string_view kind_of_probe(bool retprobe, std::string_view entry, std::string_view exit) {
+  return retprobe ? exit : entry;
 }
 
 }  // namespace
@@ -40,8 +351,15 @@ char const* pattern_of(names_or_pattern const& functions) {
 attach_plan plan_of(kprobe_target const& t, program_core const&) {
   return {
       .kind = link_kind::kprobe,
-      .where = (t.options.retprobe ? "kretprobe of '" : "kprobe at '") + t.function + "'",
+      .where = std::string{kind_of_probe(t.options.retprobe, "kprobe at ", "kretprobe of ")} +
+               with_offset(t.function, t.options.offset),
       .types = {program_type::kprobe},
+      .refuse = [t](attach_subject const& p) -> refusal {
+        if (t.function.empty()) return invalid("no function is named");
+        if (t.options.retprobe && t.options.offset != 0)
+          return invalid("a function's return has no offset", "leave out `offset`, or `retprobe`");
+        return wrong_purpose(p, loaded_for::perf, "SEC(\"kprobe\")");
+      },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             auto options = sized<bpf_kprobe_opts>();
@@ -50,40 +368,56 @@ attach_plan plan_of(kprobe_target const& t, program_core const&) {
             options.retprobe = t.options.retprobe;
             return keep(bpf_program__attach_kprobe_opts(p.raw, t.function.c_str(), &options), into);
           },
+      .explain = [t](error_code& ec, diagnostics& details) { explain_kprobe(ec, t.function, t.options, details); },
   };
 }
 
 attach_plan plan_of(kprobe_multi_target const& t, program_core const&) {
   return {
       .kind = link_kind::kprobe_multi,
-      .where = (t.options.retprobe ? "kretprobe.multi of " : "kprobe.multi at ") + text_of(t.functions),
+      .where = std::string{kind_of_probe(t.options.retprobe, "kprobe.multi at ", "kretprobe.multi of ")} +
+               text_of(t.functions),
       .types = {program_type::kprobe},
+      .refuse = [t](attach_subject const& p) -> refusal {
+        if (auto odd = odd_functions(t.functions, t.options.cookies); odd.code) return odd;
+        return wrong_purpose(p, loaded_for::kprobe_multi, "SEC(\"kprobe.multi\")");
+      },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
-            auto const names = c_strings(t.functions);
-            auto const* const pattern = pattern_of(t.functions);
-            bool const has_cookies = !t.options.cookies.empty();
-            if (has_cookies && t.options.cookies.size() != names.size()) return EINVAL;
             auto options = sized<bpf_kprobe_multi_opts>();
+            options.retprobe = t.options.retprobe;
+            auto const* const pattern = pattern_in(t.functions);
             if (pattern == nullptr) {
-              std::vector<char const*> list = names;
-              options.syms = list.data();
-              options.cnt = list.size();
-              options.cookies = has_cookies ? reinterpret_cast<__u64 const*>(t.options.cookies.data()) : nullptr;
-              options.retprobe = t.options.retprobe;
+              auto names = c_strings(list_in(t.functions));
+              options.syms = names.data();
+              options.cnt = names.size();
+              if (!t.options.cookies.empty())
+                options.cookies = reinterpret_cast<__u64 const*>(t.options.cookies.data());
               return keep(bpf_program__attach_kprobe_multi_opts(p.raw, nullptr, &options), into);
             }
-            options.retprobe = t.options.retprobe;
-            return keep(bpf_program__attach_kprobe_multi_opts(p.raw, pattern, &options), into);
+#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 3
+            // libbpf takes all functions that fit, and the kernel wants none that cannot be traced.
+            if (auto const addresses = traceable_addresses(*pattern); !addresses.empty()) {
+              options.addrs = addresses.data();
+              options.cnt = addresses.size();
+              return keep(bpf_program__attach_kprobe_multi_opts(p.raw, nullptr, &options), into);
+            }
+#endif
+            return keep(bpf_program__attach_kprobe_multi_opts(p.raw, pattern->c_str(), &options), into);
           },
+      .explain = [t](error_code& ec, diagnostics& details) { explain_kprobe_multi(ec, t.functions, details); },
   };
 }
 
 attach_plan plan_of(ksyscall_target const& t, program_core const&) {
   return {
       .kind = link_kind::ksyscall,
-      .where = (t.options.retprobe ? "kretsyscall of '" : "ksyscall at '") + t.syscall + "'",
+      .where = std::string{kind_of_probe(t.options.retprobe, "ksyscall at '", "kretsyscall of '")} + t.syscall + "'",
       .types = {program_type::kprobe},
+      .refuse = [t](attach_subject const& p) -> refusal {
+        if (t.syscall.empty()) return invalid("no system call is named");
+        return wrong_purpose(p, loaded_for::perf, "SEC(\"ksyscall\")");
+      },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             auto options = sized<bpf_ksyscall_opts>();
@@ -91,14 +425,28 @@ attach_plan plan_of(ksyscall_target const& t, program_core const&) {
             options.retprobe = t.options.retprobe;
             return keep(bpf_program__attach_ksyscall(p.raw, t.syscall.c_str(), &options), into);
           },
+      .explain = [t](error_code& ec,
+                     diagnostics& details) { explain_ksyscall(ec, t.syscall, t.options.cookie, details); },
   };
 }
 
 attach_plan plan_of(uprobe_target const& t, program_core const&) {
+  auto const place =
+      t.function.empty() ? "offset " + hexadecimal(t.options.offset) : with_offset(t.function, t.options.offset);
   return {
       .kind = link_kind::uprobe,
-      .where = (t.options.retprobe ? "uretprobe of '" : "uprobe at '") + t.function + "' of " + t.binary.string(),
+      .where = std::string{kind_of_probe(t.options.retprobe, "uprobe at ", "uretprobe of ")} + place + " of " +
+               t.binary.string(),
       .types = {program_type::kprobe},
+      .refuse = [t](attach_subject const& p) -> refusal {
+        if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (t.function.empty() && t.options.offset == 0)
+          return invalid("neither a function nor an offset is given",
+                         "name a function, or give `offset`, counted from the file's start");
+        if (!t.function.empty() && t.options.retprobe && t.options.offset != 0)
+          return invalid("a function's return has no offset", "leave out `offset`, or `retprobe`");
+        return wrong_purpose(p, loaded_for::perf, "SEC(\"uprobe\")");
+      },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             auto const& o = t.options;
@@ -109,34 +457,40 @@ attach_plan plan_of(uprobe_target const& t, program_core const&) {
             options.func_name = t.function.empty() ? nullptr : t.function.c_str();
             return keep(bpf_program__attach_uprobe_opts(p.raw, o.pid, t.binary.c_str(), o.offset, &options), into);
           },
+      .explain = [t](error_code& ec, diagnostics& details) { explain_uprobe(ec, t, details); },
   };
 }
 
 attach_plan plan_of(uprobe_multi_target const& t, program_core const&) {
   attach_plan plan{
       .kind = link_kind::uprobe_multi,
-      .where = (t.options.retprobe ? "uretprobe.multi of " : "uprobe.multi at ") + text_of(t.functions) + " of " +
-               t.binary.string(),
+      .where = std::string{kind_of_probe(t.options.retprobe, "uprobe.multi at ", "uretprobe.multi of ")} +
+               text_of(t.functions) + " of " + t.binary.string(),
       .types = {program_type::kprobe},
+      .refuse = [t](attach_subject const& p) -> refusal {
+        if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_functions(t.functions, t.options.cookies); odd.code) return odd;
+        return wrong_purpose(p, loaded_for::uprobe_multi, "SEC(\"uprobe.multi\")");
+      },
   };
 #if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3
   plan.attach = [t](attach_subject const& p, attachment_list& into) {
-    auto names = c_strings(t.functions);
-    bool const has_cookies = !t.options.cookies.empty();
-    if (has_cookies && t.options.cookies.size() != names.size()) return EINVAL;
     auto options = sized<bpf_uprobe_multi_opts>();
     options.retprobe = t.options.retprobe;
-    auto const* const pattern = pattern_of(t.functions);
+    auto const* const pattern = pattern_in(t.functions);
+    auto names = c_strings(list_in(t.functions));
     if (pattern == nullptr) {
       options.syms = names.data();
       options.cnt = names.size();
-      options.cookies = has_cookies ? reinterpret_cast<__u64 const*>(t.options.cookies.data()) : nullptr;
+      if (!t.options.cookies.empty()) options.cookies = reinterpret_cast<__u64 const*>(t.options.cookies.data());
     }
-    return keep(bpf_program__attach_uprobe_multi(p.raw, t.options.pid, t.binary.c_str(), pattern, &options), into);
+    return keep(bpf_program__attach_uprobe_multi(p.raw, t.options.pid, t.binary.c_str(),
+                                                 pattern != nullptr ? pattern->c_str() : nullptr, &options),
+                into);
   };
+  plan.explain = [t](error_code& ec, diagnostics& details) { explain_uprobe_multi(ec, t, details); };
 #else
   plan.libbpf_version = "1.3";
-  static_cast<void>(pattern_of(t.functions));
 #endif
   return plan;
 }
@@ -146,6 +500,12 @@ attach_plan plan_of(usdt_target const& t, program_core const&) {
       .kind = link_kind::usdt,
       .where = "USDT " + t.provider + ":" + t.name + " of " + t.binary.string(),
       .types = {program_type::kprobe},
+      .refuse = [t](attach_subject const& p) -> refusal {
+        if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (t.provider.empty() || t.name.empty()) return invalid("a USDT has a provider and a name, and one is empty");
+        if (purpose_of(p.raw) == loaded_for::kprobe_multi) return wrong_purpose(p, loaded_for::perf, "SEC(\"usdt\")");
+        return {};
+      },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             auto options = sized<bpf_usdt_opts>();
@@ -154,6 +514,7 @@ attach_plan plan_of(usdt_target const& t, program_core const&) {
                                                  t.name.c_str(), &options),
                         into, p.object);
           },
+      .explain = [t](error_code& ec, diagnostics& details) { explain_usdt(ec, t, details); },
   };
 }
 

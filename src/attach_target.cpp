@@ -62,10 +62,17 @@ link attach_as_planned(program_core* core, attach_plan const& plan, error_code& 
            "it takes libbpf " + std::string{plan.libbpf_version} + " or later");
     return {};
   }
+  attach_subject const subject{core->raw, core->fd, core->owner->raw()};
+  if (plan.refuse) {
+    if (auto no = plan.refuse(subject); no.code) {
+      report(ec, details, no.code, task + ": " + no.reason, std::move(no.hint));
+      return {};
+    }
+  }
   attachment_list attachments;
   log_capture log;
   errno = 0;
-  if (int const err = std::abs(plan.attach({core->raw, core->fd, core->owner->raw()}, attachments)); err != 0) {
+  if (int const err = std::abs(plan.attach(subject, attachments)); err != 0) {
     attachments.clear();
     details.log = log.take();
     report(ec, details, from_libbpf(err), task);

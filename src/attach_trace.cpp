@@ -1,5 +1,7 @@
 // Places that the kernel offers for tracing, and samples.
 #include "detail/attaching.hpp"
+#include "detail/near_places.hpp"
+#include "detail/privileges.hpp"
 
 #include <tinybpf/detail/owned_descriptor.hpp>
 
@@ -10,17 +12,28 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <optional>
+#include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace tinybpf::detail {
 namespace {
+
+namespace sys_errc = boost::system::errc;
 
 struct section_prefix {
   std::string_view prefix;
@@ -77,15 +90,59 @@ link_kind kind_of_section(std::string_view section) {
 /// "tracepoint/sched/sched_switch" names a place, "tracepoint" does not.
 bool names_a_place(std::string_view section) { return section.find('/') != std::string_view::npos; }
 
-bool tracefs_is_mounted() {
-  return access("/sys/kernel/tracing/events", F_OK) == 0 || access("/sys/kernel/debug/tracing/events", F_OK) == 0;
+std::string path_of_tracepoint(std::string_view category, std::string_view name) {
+  return "events/" + std::string{category} + (name.empty() ? "" : "/" + std::string{name} + "/id");
 }
 
-void explain_tracefs(error_code& ec, diagnostics& details) {
-  if (ec == boost::system::errc::permission_denied)
-    details.hint = "this user may not read tracefs: mount it readable, or grant CAP_DAC_READ_SEARCH";
-  else if (!tracefs_is_mounted())
+void explain_tracepoint(tracepoint_target const& t, error_code& ec, diagnostics& details) {
+  if (t.options.cookie != 0 && ec == sys_errc::operation_not_supported) details.hint = "cookies take Linux 5.15";
+  if (!tracefs_is_mounted()) {
     details.hint = "tracefs is not mounted: run `mount -t tracefs tracefs /sys/kernel/tracing`";
+    return;
+  }
+  auto const id = tracefs_file(path_of_tracepoint(t.category, t.name));
+  bool const readable = !id.empty() && access(id.c_str(), R_OK) == 0;
+  if ((ec == sys_errc::permission_denied || ec == sys_errc::operation_not_permitted) && !readable) {
+    details.hint = "this user may not read tracefs: mount it readable, or grant CAP_DAC_READ_SEARCH";
+    return;
+  }
+  if (ec != sys_errc::no_such_file_or_directory) return;
+  if (tracefs_file(path_of_tracepoint(t.category, {})).empty() || t.category.empty()) {
+    details.message += "; the kernel has no category '" + t.category + "'";
+    suggest(t.category, tracepoints(), details);
+  } else {
+    details.message += "; the category '" + t.category + "' has no '" + t.name + "'";
+    suggest(t.name, tracepoints(t.category), details);
+  }
+  details.hint = "a module's tracepoints are there once it is loaded";
+}
+
+void explain_raw_tracepoint(raw_tracepoint_target const& t, error_code& ec, diagnostics& details) {
+  if (t.options.cookie != 0 && (ec == sys_errc::invalid_argument || ec == sys_errc::argument_list_too_long))
+    details.hint = "a cookie of a raw tracepoint takes Linux 6.10";
+  if (ec == sys_errc::invalid_argument && t.options.cookie == 0)
+    details.hint = "the program may read more arguments than the tracepoint has";
+  if (ec != sys_errc::no_such_file_or_directory) return;
+  details.message += "; the kernel has no tracepoint '" + t.name + "'";
+  details.hint = "a raw tracepoint has a name without a category, such as 'sched_switch'";
+  suggest(t.name, raw_tracepoints(), details);
+}
+
+void explain_freplace(freplace_target const& t, error_code& ec, diagnostics& details) {
+  if (ec == sys_errc::bad_file_descriptor) {
+    details.hint = "program_fd is that of a loaded program: program::fd()";
+  } else if (ec == sys_errc::no_such_process) {  // libbpf says ESRCH
+    auto names = global_functions_of(t.program_fd);
+    details.message += "; that program has no function '" + t.function + "' that may be replaced";
+    details.hint = "a function that may be replaced is global, and compiled with BTF and __noinline";
+    suggest(t.function, std::move(names), details);
+  } else if (ec == sys_errc::invalid_argument) {
+    details.hint =
+        "the function may be static, of other arguments than the replacement, or another one than the replacement was "
+        "loaded for (set_attach_target)";
+  } else if (ec == sys_errc::device_or_resource_busy) {
+    details.hint = "the function has been replaced already";
+  }
 }
 
 // The call that attaches programs of a type that libbpf does not attach by their section.
@@ -126,20 +183,37 @@ std::string_view call_for(program_type type) {
 }
 
 // The CPUs that are online, from a list such as "0-3,5".
+std::string online_list() {
+  std::ifstream file{"/sys/devices/system/cpu/online"};
+  std::string text;
+  std::getline(file, text);
+  return text;
+}
+
 std::vector<int> online_cpus() {
   std::vector<int> cpus;
-  std::ifstream file{"/sys/devices/system/cpu/online"};
+  std::istringstream text{online_list()};
   char separator = ',';
-  for (int first = 0; separator == ',' && file >> first;) {
+  for (int first = 0; separator == ',' && text >> first;) {
     int last = first;
-    if (file.peek() == '-') file >> separator >> last;
+    if (text.peek() == '-') text >> separator >> last;
     for (int cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
-    if (!(file >> separator)) break;
+    if (!(text >> separator)) break;
   }
   return cpus;
 }
 
-int open_perf_event(perf_event_options const& o, int cpu) {
+// perf counts threads: those of the process. Its ids are as this thread's PID namespace has them.
+std::vector<pid_t> threads_of(pid_t pid) {
+  std::vector<pid_t> threads;
+  std::error_code ec;
+  for (std::filesystem::directory_iterator i{"/proc/" + std::to_string(pid) + "/task", ec}, end; !ec && i != end;
+       i.increment(ec))
+    threads.push_back(static_cast<pid_t>(std::stol(i->path().filename().string())));
+  return threads;
+}
+
+int open_perf_event(perf_event_options const& o, pid_t thread, int cpu) {
   perf_event_attr attr{};
   attr.size = sizeof attr;
   attr.type = o.type;
@@ -150,7 +224,130 @@ int open_perf_event(perf_event_options const& o, int cpu) {
     attr.freq = 1;
     attr.sample_freq = o.frequency != 0 ? o.frequency : 1000;
   }
-  return static_cast<int>(syscall(SYS_perf_event_open, &attr, o.pid, cpu, -1, PERF_FLAG_FD_CLOEXEC));
+  if (thread != -1) {  // and the threads that it starts
+    attr.inherit = 1;
+    attr.inherit_thread = 1;
+  }
+  return static_cast<int>(syscall(SYS_perf_event_open, &attr, thread, cpu, -1, PERF_FLAG_FD_CLOEXEC));
+}
+
+int attach_perf_event(perf_event_options const& o, pid_t thread, int cpu, attach_subject const& p,
+                      attachment_list& into) {
+  owned_descriptor event{open_perf_event(o, thread, cpu)};
+  if (event.get() < 0) return errno;
+  auto options = sized<bpf_perf_event_opts>();
+  options.bpf_cookie = o.cookie;
+  int const err = keep(bpf_program__attach_perf_event_opts(p.raw, event.get(), &options), into);
+  if (err == 0) static_cast<void>(event.release());  // the link closes it
+  return err;
+}
+
+int attach_perf_events(perf_event_options const& o, attach_subject const& p, attachment_list& into) {
+  if (o.pid == -1) {
+    for (int const cpu : o.cpu ? std::vector<int>{*o.cpu} : online_cpus())
+      if (int const err = attach_perf_event(o, -1, cpu, p, into); err != 0) return err;
+    return into.empty() ? ENODEV : 0;
+  }
+  // Until a look finds no thread that is new: one that is started meanwhile by one that is sampled is sampled, too, but
+  // not one that was started by another. Those that end in between are no failure.
+  std::set<pid_t> known;
+  for (bool more = true; more;) {
+    more = false;
+    for (pid_t const thread : threads_of(o.pid == 0 ? getpid() : o.pid)) {
+      if (!known.insert(thread).second) continue;
+      int const err = attach_perf_event(o, thread, o.cpu.value_or(-1), p, into);
+      if (err != 0 && err != ESRCH) return err;
+      more = true;
+    }
+  }
+  return into.empty() ? ESRCH : 0;
+}
+
+void explain_perf_event(perf_event_options const& o, error_code& ec, diagnostics& details) {
+  auto const online = online_cpus();
+  if (o.cpu && std::find(online.begin(), online.end(), *o.cpu) == online.end()) {
+    details.message += "; CPU " + std::to_string(*o.cpu) + " is not online";
+    details.hint = "online are " + online_list();
+  } else if (ec == sys_errc::no_such_process && o.pid != -1) {
+    details.hint = "there is no process " + std::to_string(o.pid) + " in this thread's PID namespace";
+  } else if (ec == sys_errc::no_such_file_or_directory || ec == sys_errc::operation_not_supported ||
+             ec == sys_errc::no_such_device) {
+    details.hint = o.cookie != 0 && ec == sys_errc::operation_not_supported ? "cookies take Linux 5.15; or " : "";
+    details.hint +=
+        "this machine has no such counter, as virtual machines often have not: the CPU clock (type 1, config 0) is "
+        "always there";
+  } else if (ec == sys_errc::invalid_argument && o.period == 0 && o.frequency > 0) {
+    std::ifstream file{"/proc/sys/kernel/perf_event_max_sample_rate"};
+    std::uint64_t most = 0;
+    if (file >> most && o.frequency > most)
+      details.hint = "the sysctl kernel.perf_event_max_sample_rate allows " + std::to_string(most) + " a second";
+  } else if (ec == sys_errc::too_many_files_open) {
+    details.hint = "each CPU takes two descriptors: raise RLIMIT_NOFILE";
+  } else if (ec == sys_errc::permission_denied || ec == sys_errc::operation_not_permitted) {
+    details.hint = explain_refusal(capability::perfmon);
+  }
+}
+
+std::string text_of(perf_event_options const& o) {
+  auto text = "perf event " + std::to_string(o.type) + ":" + std::to_string(o.config);
+  if (o.cpu) text += " of CPU " + std::to_string(*o.cpu);
+  if (o.pid != -1) text += o.pid == 0 ? " of this process" : " of process " + std::to_string(o.pid);
+  return text;
+}
+
+// "prefix/one:two" and the like, as libbpf takes them apart.
+std::pair<std::string, std::string> split(std::string_view text, std::size_t at) {
+  if (at == std::string_view::npos) return {std::string{text}, {}};
+  return {std::string{text.substr(0, at)}, std::string{text.substr(at + 1)}};
+}
+
+// "function+offset"
+std::pair<std::string, std::size_t> function_and_offset(std::string const& text) {
+  auto const [name, offset] = split(text, text.rfind('+'));
+  return {name, std::strtoul(offset.c_str(), nullptr, 0)};
+}
+
+/// The place that a section names, for its explanation.
+std::optional<attach_target> place_in(std::string_view section, link_kind kind) {
+  auto const [prefix, place] = split(section, section.find('/'));
+  if (place.empty()) return {};
+  bool const retprobe = prefix.find("ret") != std::string::npos;
+  switch (kind) {
+    case link_kind::tracepoint: {
+      auto [category, name] = split(place, place.find('/'));
+      return tracepoint_target{std::move(category), std::move(name)};
+    }
+    case link_kind::raw_tracepoint:
+      return raw_tracepoint_target{place};
+    case link_kind::tracing:
+    case link_kind::lsm:
+      return trace_target{};
+    case link_kind::kprobe: {
+      auto [function, offset] = function_and_offset(place);
+      return kprobe_target{std::move(function), {.retprobe = retprobe, .offset = offset}};
+    }
+    case link_kind::kprobe_multi:
+      return kprobe_multi_target{place, {.retprobe = retprobe}};
+    case link_kind::ksyscall:
+      return ksyscall_target{place, {.retprobe = retprobe}};
+    case link_kind::uprobe: {
+      auto const [binary, rest] = split(place, place.rfind(':'));
+      auto [function, offset] = function_and_offset(rest);
+      return uprobe_target{binary, std::move(function), {.retprobe = retprobe, .offset = offset}};
+    }
+    case link_kind::uprobe_multi: {
+      auto [binary, functions] = split(place, place.rfind(':'));
+      return uprobe_multi_target{std::move(binary), std::move(functions), {.retprobe = retprobe}};
+    }
+    case link_kind::usdt: {
+      auto const last = place.rfind(':');
+      auto const [front, name] = split(place, last);
+      auto const [binary, provider] = split(front, front.rfind(':'));
+      return usdt_target{binary, provider, name};
+    }
+    default:
+      return {};
+  }
 }
 
 }  // namespace
@@ -165,18 +362,22 @@ attach_plan plan_of(section_target const&, program_core const& core) {
             return keep(bpf_program__attach(p.raw), into, kind == link_kind::usdt ? p.object : nullptr);
           },
       .explain =
-          [kind, type = core.type.load(), section = core.section](error_code& ec, diagnostics& details) {
-            if (kind == link_kind::tracepoint) explain_tracefs(ec, details);
+          [kind, &core](error_code& ec, diagnostics& details) {
             // libbpf says EOPNOTSUPP for a type that it cannot attach, and for a section that leaves the place open.
-            if (ec != boost::system::errc::operation_not_supported) return;
-            auto const call = call_for(type);
-            if (call.empty() && kind == link_kind::kprobe_multi) return;  // the kernel has no fprobe
-            ec = errc::not_supported;
-            details.hint = !call.empty() ? std::string{call}
-                           : names_a_place(section)
-                               ? "this type of program is attached with a call of its own, not by its section"
-                               : "the section names no place: use attach_tracepoint() or its like, or name the place "
-                                 "in SEC()";
+            auto const call = call_for(core.type);
+            auto const place = place_in(core.section, kind);
+            if (ec == sys_errc::operation_not_supported && (!call.empty() || !place)) {
+              ec = errc::not_supported;
+              details.hint = !call.empty() ? std::string{call}
+                             : names_a_place(core.section)
+                                 ? "this type of program is attached with a call of its own, not by its section"
+                                 : "the section names no place: use attach_tracepoint() or its like, or name the place "
+                                   "in SEC()";
+              return;
+            }
+            if (!place) return;
+            auto const plan = std::visit([&](auto const& t) { return plan_of(t, core); }, *place);
+            if (plan.explain) plan.explain(ec, details);
           },
   };
 }
@@ -192,7 +393,7 @@ attach_plan plan_of(tracepoint_target const& t, program_core const&) {
             options.bpf_cookie = t.options.cookie;
             return keep(bpf_program__attach_tracepoint_opts(p.raw, t.category.c_str(), t.name.c_str(), &options), into);
           },
-      .explain = explain_tracefs,
+      .explain = [t](error_code& ec, diagnostics& details) { explain_tracepoint(t, ec, details); },
   };
 }
 
@@ -214,6 +415,7 @@ attach_plan plan_of(raw_tracepoint_target const& t, program_core const&) {
     return keep(bpf_program__attach_raw_tracepoint(p.raw, t.name.c_str()), into);
   };
 #endif
+  plan.explain = [t](error_code& ec, diagnostics& details) { explain_raw_tracepoint(t, ec, details); };
   return plan;
 }
 
@@ -222,11 +424,38 @@ attach_plan plan_of(trace_target const& t, program_core const& core) {
       .kind = core.type == program_type::lsm ? link_kind::lsm : link_kind::tracing,
       .where = "'" + core.section + "'",
       .types = {program_type::tracing, program_type::lsm},
+      .refuse = [t](attach_subject const& p) -> refusal {
+        auto const type = bpf_program__expected_attach_type(p.raw);
+        if (type == BPF_TRACE_ITER)
+          return {errc::wrong_program_type, "it is an iterator", "iterators are not attached to a function"};
+        if (type == BPF_LSM_CGROUP)
+          return {errc::wrong_program_type, "it was loaded for a control group", "attach_cgroup() attaches it"};
+        if (type != BPF_TRACE_RAW_TP || t.options.cookie == 0) return {};
+#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 5
+        return {errc::not_supported_by_libbpf,
+                "no cookie for tp_btf with libbpf " + std::to_string(LIBBPF_MAJOR_VERSION) + "." +
+                    std::to_string(LIBBPF_MINOR_VERSION),
+                "it takes libbpf 1.5 or later, and Linux 6.10"};
+#else
+        // An older kernel would not say no, but drop it.
+        if (kernel_struct_has("bpf_raw_tp_link", "cookie")) return {};
+        return {from_libbpf(EOPNOTSUPP), "the kernel has no cookies for tp_btf", "they take Linux 6.10"};
+#endif
+      },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             auto options = sized<bpf_trace_opts>();
             options.cookie = t.options.cookie;
             return keep(bpf_program__attach_trace_opts(p.raw, &options), into);
+          },
+      .explain =
+          [t, type = core.type.load()](error_code& ec, diagnostics& details) {
+            if (t.options.cookie != 0 && (ec == sys_errc::invalid_argument || ec == sys_errc::argument_list_too_long))
+              details.hint = "a cookie takes Linux 5.19";
+            else if (ec == sys_errc::device_or_resource_busy)
+              details.hint = type == program_type::lsm ? "this program is attached already"
+                                                       : "this program is attached already, or its function is busy "
+                                                         "with another tracer, such as a kprobe that changes it";
           },
   };
 }
@@ -234,29 +463,18 @@ attach_plan plan_of(trace_target const& t, program_core const& core) {
 attach_plan plan_of(perf_event_target const& t, program_core const&) {
   return {
       .kind = link_kind::perf_event,
-      .where = "perf event " + std::to_string(t.options.type) + ":" + std::to_string(t.options.config),
+      .where = text_of(t.options),
       .types = {program_type::perf_event},
-      .attach =
-          [o = t.options](attach_subject const& p, attachment_list& into) {
-            std::vector<int> cpus;
-            if (o.cpu)
-              cpus = {*o.cpu};
-            else if (o.pid != -1)
-              cpus = {-1};  // wherever the process runs
-            else
-              cpus = online_cpus();
-            if (cpus.empty()) return ENODEV;
-            for (int const cpu : cpus) {
-              owned_descriptor event{open_perf_event(o, cpu)};
-              if (event.get() < 0) return errno;
-              auto options = sized<bpf_perf_event_opts>();
-              options.bpf_cookie = o.cookie;
-              auto* const raw = bpf_program__attach_perf_event_opts(p.raw, event.get(), &options);
-              if (int const err = keep(raw, into); err != 0) return err;
-              static_cast<void>(event.release());  // the link closes it
-            }
-            return 0;
-          },
+      .refuse = [o = t.options](attach_subject const&) -> refusal {
+        if (o.period != 0 && o.frequency != 0)
+          return {from_libbpf(EINVAL), "both a period and a frequency are given", "leave one of them 0"};
+        if (o.cpu && *o.cpu < 0)
+          return {from_libbpf(EINVAL), "there is no such CPU", "an empty `cpu` means all that are online"};
+        return {};
+      },
+      .attach = [o = t.options](attach_subject const& p,
+                                attachment_list& into) { return attach_perf_events(o, p, into); },
+      .explain = [o = t.options](error_code& ec, diagnostics& details) { explain_perf_event(o, ec, details); },
   };
 }
 
@@ -265,11 +483,16 @@ attach_plan plan_of(freplace_target const& t, program_core const&) {
       .kind = link_kind::freplace,
       .where = "function '" + t.function + "' of a program",
       .types = {program_type::ext},
+      .refuse = [t](attach_subject const&) -> refusal {
+        if (t.function.empty()) return {from_libbpf(EINVAL), "no function is named", {}};
+        return {};
+      },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             if (t.program_fd < 0) return EBADF;
             return keep(bpf_program__attach_freplace(p.raw, t.program_fd, t.function.c_str()), into);
           },
+      .explain = [t](error_code& ec, diagnostics& details) { explain_freplace(t, ec, details); },
   };
 }
 

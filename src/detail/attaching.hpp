@@ -26,16 +26,26 @@ struct attach_subject {
   std::shared_ptr<bpf_object> object;  // for links that refer to it
 };
 
+/// Why something is not even tried: no code, or one with what follows "cannot attach ...: ".
+struct refusal {
+  error_code code = {};
+  std::string reason = {};
+  std::string hint = {};
+};
+
 /// How to attach to a place.
 struct attach_plan {
   link_kind kind = link_kind::other;
   std::string where;                     ///< "kprobe at do_unlinkat", behind "cannot attach program 'p' to".
   std::vector<program_type> types = {};  ///< Those that have such places; empty: all that there are.
   std::string_view libbpf_version = {};  ///< What it takes, if the libbpf at hand is older.
+  /// Looks at what was asked for, where the kernel or libbpf would only say EINVAL, or do something else.
+  std::function<refusal(attach_subject const&)> refuse = {};
   /// Adds what it attached to the list; returns 0, or an errno, and then what is in the list is detached. libbpf's text
   /// is captured, and no other attach of the object runs.
   std::function<int(attach_subject const&, attachment_list&)> attach = {};
-  /// Says more about a failure than "the kernel has no such place": hint and names, or a better code.
+  /// Says more about a failure than "the kernel has no such place": hint and names, or a better code. The message is
+  /// there already, and so is libbpf's text.
   std::function<void(error_code&, diagnostics&)> explain = {};
 };
 

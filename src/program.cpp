@@ -82,12 +82,10 @@ bool tracefs_is_mounted() {
 
 std::string explain_attach_failure(error_code code, link_kind kind, program_type type) {
   bool const needs_tracefs = kind == link_kind::tracepoint;
-  if (needs_tracefs && code == boost::system::errc::permission_denied)
-    return "this user may not read tracefs: mount it readable, or grant CAP_DAC_READ_SEARCH";
+  if (code == boost::system::errc::operation_not_permitted || code == boost::system::errc::permission_denied)
+    return detail::explain_attach_refusal(kind, type);
   if (needs_tracefs && !tracefs_is_mounted())
     return "tracefs is not mounted: run `mount -t tracefs tracefs /sys/kernel/tracing`";
-  if (code == boost::system::errc::operation_not_permitted || code == boost::system::errc::permission_denied)
-    return detail::explain_refusal(required_capabilities(type));
   if (kind == link_kind::xdp && code == boost::system::errc::no_such_device)
     return "this network namespace has no such interface: `ip link` lists those it has";
   if (kind == link_kind::xdp &&

@@ -29,7 +29,7 @@ void explain(attach_plan const& plan, program_type type, error_code& ec, diagnos
   if (plan.explain) plan.explain(ec, details);
   if (!details.hint.empty()) return;
   if (ec == boost::system::errc::operation_not_permitted || ec == boost::system::errc::permission_denied)
-    details.hint = explain_refusal(required_capabilities(type));
+    details.hint = explain_attach_refusal(plan.kind, type);
   else if (ec == boost::system::errc::no_such_file_or_directory)
     details.hint = "the running kernel has no such place to attach to";
 }

@@ -284,7 +284,7 @@ void explain_perf_event(perf_event_options const& o, error_code& ec, diagnostics
   } else if (ec == sys_errc::too_many_files_open) {
     details.hint = "each CPU takes two descriptors: raise RLIMIT_NOFILE";
   } else if (ec == sys_errc::permission_denied || ec == sys_errc::operation_not_permitted) {
-    details.hint = explain_refusal(capability::perfmon);
+    details.hint = explain_perf_refusal(needed_for_perf_events());
   }
 }
 

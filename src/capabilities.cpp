@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <utility>
 
 namespace tinybpf {
@@ -139,19 +140,28 @@ char const* tracefs() {
   return "/sys/kernel/tracing";
 }
 
+// A tracepoint's number, that every kernel has.
+std::string a_tracepoint() { return std::string{tracefs()} + "/events/sched/sched_switch/id"; }
+
+bool may_read_tracepoints() { return faccessat(AT_FDCWD, a_tracepoint().c_str(), R_OK, AT_EACCESS) == 0; }
+
 // Whether one may learn a tracepoint's number without a capability that overrides permissions.
 bool tracefs_is_open_to_all() {
   auto const allows = [](std::string const& path, mode_t wanted) {
     struct stat status {};
     return stat(path.c_str(), &status) == 0 && (status.st_mode & wanted) == wanted;
   };
-  std::string const folder = tracefs();
-  auto const place = folder + "/events/sched/sched_switch/id";
-  if (allows(folder, S_IXOTH) && allows(place, S_IROTH)) return true;
+  if (allows(tracefs(), S_IXOTH) && allows(a_tracepoint(), S_IROTH)) return true;
   // Not to all; but by its group, as in `mount -o gid=...`, or as its owner, this thread may do so.
   capability_set const overriding{capability::dac_override, capability::dac_read_search};
-  return geteuid() != 0 && (current_capabilities() & overriding).empty() &&
-         faccessat(AT_FDCWD, place.c_str(), R_OK, AT_EACCESS) == 0;
+  return geteuid() != 0 && (current_capabilities() & overriding).empty() && may_read_tracepoints();
+}
+
+// Of a value above 2 the kernel itself makes nothing. Debian's refuses all perf events to who has not CAP_SYS_ADMIN.
+bool perf_events_are_for_the_almighty() {
+  int paranoid = 0;
+  std::ifstream{"/proc/sys/kernel/perf_event_paranoid"} >> paranoid;
+  return paranoid > 2;
 }
 
 // What attaching takes beyond loading, by the kind of section.
@@ -160,7 +170,10 @@ capability_set to_attach(program const& p) {
   auto const prefix = section.substr(0, section.find('/'));
   switch (p.type()) {
     case program_type::tracepoint:
-      return tracefs_is_open_to_all() ? capability_set{} : capability_set{capability::dac_read_search};
+      return detail::needed_for_perf_events() |
+             (tracefs_is_open_to_all() ? capability_set{} : capability_set{capability::dac_read_search});
+    case program_type::perf_event:
+      return detail::needed_for_perf_events();
     case program_type::cgroup_skb:
       return capability::net_admin;
     case program_type::kprobe:
@@ -168,7 +181,7 @@ capability_set to_attach(program const& p) {
       if (prefix.find(".multi") != std::string_view::npos) return {};
       for (std::string_view const perf_based : {"uprobe", "uretprobe", "usdt"})
         if (prefix.starts_with(perf_based)) return capability::sys_admin;
-      return {};
+      return detail::needed_for_perf_events();
     default:
       return {};
   }
@@ -260,11 +273,41 @@ capability_set required_capabilities(object const& o, error_code& ec, diagnostic
 capability_set missing_capabilities(capability_set required) noexcept {
   auto const now = current_capabilities();
   auto missing = required - now;
-  if (now.contains(capability::sys_admin)) missing -= {capability::bpf, capability::perfmon, capability::net_admin};
+  if (now.contains(capability::sys_admin)) missing -= {capability::bpf, capability::perfmon};
   return missing;
 }
 
 namespace detail {
+
+capability_set needed_for_perf_events() {
+  capability_set needed{capability::perfmon};
+  if (perf_events_are_for_the_almighty()) needed |= capability::sys_admin;
+  return needed;
+}
+
+std::string explain_perf_refusal(capability_set needed) {
+  auto text = explain_refusal(needed);
+  if (perf_events_are_for_the_almighty() && !current_capabilities().contains(capability::sys_admin))
+    text += "; or set the sysctl kernel.perf_event_paranoid to 2: above that, Debian's kernels ask for CAP_SYS_ADMIN";
+  return text;
+}
+
+std::string explain_attach_refusal(link_kind kind, program_type type) {
+  switch (kind) {
+    case link_kind::tracepoint:
+      if (!may_read_tracepoints())
+        return "this user may not read tracefs: mount it readable, or grant CAP_DAC_READ_SEARCH";
+      return explain_perf_refusal(needed_for_perf_events());
+    case link_kind::kprobe:
+    case link_kind::ksyscall:
+      return explain_perf_refusal(needed_for_perf_events());
+    case link_kind::uprobe:
+    case link_kind::usdt:
+      return explain_refusal(capability::sys_admin);
+    default:
+      return explain_refusal(required_capabilities(type));
+  }
+}
 
 std::string explain_refusal(capability_set needed) {
   auto const list = [](capability_set set) {

@@ -59,6 +59,13 @@ inline tinybpf::version_number running_kernel() {
   return v;
 }
 
+/// The kernel makes nothing of values above 2; Debian's wants CAP_SYS_ADMIN for every perf event.
+inline bool perf_events_are_restricted() {
+  int paranoid = 0;
+  std::ifstream{"/proc/sys/kernel/perf_event_paranoid"} >> paranoid;
+  return paranoid > 2;
+}
+
 /// From now on nobody else sees what this process mounts. In a chroot "/" is no mount point: then each mount below it
 /// is made private by itself.
 inline void mounts_of_its_own() {

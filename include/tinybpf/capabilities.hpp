@@ -167,10 +167,11 @@ std::string to_string(capability_set set);
 [[nodiscard]] capability_set required_capabilities(map_type type) noexcept;
 
 /// What loading this program, and attaching it as its section says, takes: beside that of its type CAP_DAC_READ_SEARCH
-/// for a tracepoint where tracefs is only root's, CAP_SYS_ADMIN for a uprobe or USDT probe, CAP_NET_ADMIN to attach to
-/// the packets of a control group. It counts whether or not the program is loaded already. What helper functions that
-/// it calls ask for beyond that (`bpf_trace_printk` in a socket filter: CAP_PERFMON) only the verifier knows. Errors:
-/// `errc::closed`. Thread-safe, as the program is.
+/// for a tracepoint where tracefs is only root's, CAP_SYS_ADMIN for a uprobe or USDT probe, and for every perf event
+/// (tracepoints, kprobes, perf_event programs) where the sysctl kernel.perf_event_paranoid is above 2, which is
+/// Debian's default; CAP_NET_ADMIN to attach to the packets of a control group. It counts whether or not the program is
+/// loaded already. What helper functions that it calls ask for beyond that (`bpf_trace_printk` in a socket filter:
+/// CAP_PERFMON) only the verifier knows. Errors: `errc::closed`. Thread-safe, as the program is.
 [[nodiscard]] capability_set required_capabilities(program const& p);
 /// @overload
 capability_set required_capabilities(program const& p, error_code& ec);
@@ -193,8 +194,7 @@ capability_set required_capabilities(object const& o, error_code& ec);
 capability_set required_capabilities(object const& o, error_code& ec, diagnostics& details);
 
 /// What the calling thread lacks of these: `missing_capabilities(required_capabilities(obj))` is what the load of an
-/// object would fail for. CAP_SYS_ADMIN stands in for CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, as in the kernel's
-/// bpf(2); not so in netlink, by which a clsact filter is attached. Thread-safe.
+/// object would fail for. CAP_SYS_ADMIN stands in for CAP_BPF and CAP_PERFMON. Thread-safe.
 [[nodiscard]] capability_set missing_capabilities(capability_set required) noexcept;
 
 }  // namespace tinybpf

@@ -233,7 +233,7 @@ channel_source open_cpu(std::shared_ptr<owned_descriptor const> const& map, plac
   owned_descriptor quiet{loud.get() >= 0 && has_quiet ? open_event(quiet_attr, where.second) : -1};
   if (loud.get() < 0 || (has_quiet && quiet.get() < 0)) {
     ec = last_errno();
-    if (ec == from_libbpf(EPERM) || ec == from_libbpf(EACCES)) hint = explain_refusal(capability::perfmon);
+    if (ec == from_libbpf(EPERM) || ec == from_libbpf(EACCES)) hint = explain_perf_refusal(needed_for_perf_events());
     return source;
   }
   auto const page = page_size();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tinybpf/capabilities.hpp>
+#include <tinybpf/types.hpp>
 
 #include <string>
 
@@ -10,5 +11,14 @@ namespace tinybpf::detail {
 /// "this needs CAP_BPF and CAP_PERFMON, and the process lacks CAP_PERFMON", or, where nothing is lacking, what else may
 /// have refused.
 std::string explain_refusal(capability_set needed);
+
+/// What opening perf events of a whole CPU, a tracepoint or a kprobe takes here.
+capability_set needed_for_perf_events();
+
+/// As `explain_refusal`, for a call that opened one.
+std::string explain_perf_refusal(capability_set needed);
+
+/// Of an attach that was refused.
+std::string explain_attach_refusal(link_kind kind, program_type type);
 
 }  // namespace tinybpf::detail

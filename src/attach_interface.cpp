@@ -193,12 +193,12 @@ bool has_filters(int index, std::uint32_t parent) noexcept {
   }
 }
 
-bpf_tc_hook hook_of(int index, bpf_tc_attach_point point) {
-  auto hook = sized<bpf_tc_hook>();
-  hook.ifindex = index;
-  hook.attach_point = point;
-  return hook;
-}
+struct tc_hook : sized<bpf_tc_hook> {
+  tc_hook(int index, bpf_tc_attach_point point) {
+    ifindex = index;
+    attach_point = point;
+  }
+};
 
 constexpr auto both_points = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
 
@@ -207,7 +207,7 @@ constexpr auto both_points = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | B
 void remove_if_empty(int index) noexcept {
   for (auto const minor : {TC_H_MIN_INGRESS, TC_H_MIN_EGRESS})
     if (has_filters(index, TC_H_MAKE(TC_H_CLSACT, minor))) return;
-  auto hook = hook_of(index, both_points);
+  tc_hook hook{index, both_points};
   bpf_tc_hook_destroy(&hook);
 }
 
@@ -248,13 +248,13 @@ class tc_attachment final : public attachment {
  private:
   int make_qdisc_and_attach(int program, bool replace, qdisc_use& use) {
     for (bool again = false;; again = true) {
-      auto whole = hook_of(index_, both_points);
+      tc_hook whole{index_, both_points};
       int const made = bpf_tc_hook_create(&whole);
       if (made != 0 && made != -EEXIST) return made;
       use.made = use.made || made == 0;
       // What failed may have failed because somebody removed the qdisc in between.
       if (again && made == -EEXIST) return last_;
-      auto hook = hook_of(index_, point_);
+      tc_hook hook{index_, point_};
       auto options = sized<bpf_tc_opts>();
       options.prog_fd = program;
       options.flags = replace ? BPF_TC_F_REPLACE : 0U;
@@ -272,7 +272,7 @@ class tc_attachment final : public attachment {
   }
 
   bool is_there() const noexcept {
-    auto hook = hook_of(index_, point_);
+    tc_hook hook{index_, point_};
     auto options = sized<bpf_tc_opts>();
     options.handle = handle_;
     options.priority = priority_;
@@ -284,7 +284,7 @@ class tc_attachment final : public attachment {
     auto const at = uses().all.find({netns_.device(), netns_.inode(), index_});
     int err = 0;
     if (is_there()) {
-      auto hook = hook_of(index_, point_);
+      tc_hook hook{index_, point_};
       auto options = sized<bpf_tc_opts>();
       options.handle = handle_;
       options.priority = priority_;

@@ -108,24 +108,28 @@ enum class xdp_mode : std::uint8_t {
 /// Of XDP programs.
 struct xdp_options {
   xdp_mode mode = xdp_mode::any;
-  /// Take the place of a program that was attached without a link, as `ip link` does. It is not put back at the end. A
-  /// program behind a link is swapped by `link::update_program`.
+  /// Take the place of a program that was attached without a link, as `ip link` does, in one step and without a link
+  /// either; where there is none, attach as ever. It is not put back at the end. A program behind a link is swapped by
+  /// `link::update_program`, and gives EBUSY here. Opening the other program takes CAP_SYS_ADMIN.
   bool replace = false;
 };
 
 /// Which way packets go past an interface.
 enum class tc_direction : std::uint8_t { ingress, egress };
 
-/// Of clsact filters, which every kernel has. The qdisc is made where it is missing, and goes with the last filter of
-/// those who made it so.
+/// Of clsact filters, which every kernel has. The qdisc is made where it is missing. If this process made it, it goes
+/// with this process's last filter, unless there are filters of others: one that another process adds at that very
+/// moment goes with it, because the kernel has no way to remove an empty qdisc only. A filter is no link for the
+/// kernel: if the process dies, it stays. The link keeps the network namespace, so that it can be detached from
+/// anywhere.
 struct tc_options {
   tc_direction direction = tc_direction::ingress;
   std::uint32_t handle = 0;    ///< 0: the kernel chooses one.
-  std::uint32_t priority = 0;  ///< Lower ones run first; 0: the kernel chooses one.
-  bool replace = false;        ///< Take the place of a filter with the same handle and priority.
+  std::uint32_t priority = 0;  ///< Lower ones run first, up to 65535; 0: the kernel chooses one.
+  bool replace = false;        ///< Take the place of a filter with the same handle and priority, which are given then.
 };
 
-/// Where in the order of the programs of a TCX, netkit or cgroup (Linux 6.6, libbpf 1.3) a new one goes.
+/// Where in the order of the programs of a TCX or netkit (Linux 6.6, libbpf 1.3) a new one goes.
 struct attach_order {
   enum class place : std::uint8_t {
     last,    ///< Behind all others: the default.
@@ -154,7 +158,10 @@ struct netkit_options {
   attach_order order = {};
 };
 
-/// Who else may be attached to the same control group and what is below it. Links are always `multi`.
+/// Who else may be attached to the same control group and what is below it. A link is as `allow_multi` to others. The
+/// old ways end with the `tinybpf::link` or the group, not with the process, and may be mixed with themselves only.
+/// `exclusive` and `allow_override` give EBUSY where the group has a program, which the kernel would replace silently;
+/// a program that somebody else attaches in the same moment is replaced all the same.
 enum class cgroup_mode : std::uint8_t {
   link,            ///< A BPF link, beside others: the default.
   exclusive,       ///< The old way, without a link: nobody else here or below.
@@ -165,13 +172,15 @@ enum class cgroup_mode : std::uint8_t {
 /// Of control groups.
 struct cgroup_options {
   cgroup_mode mode = cgroup_mode::link;
-  /// What the program is attached as, for types that have several places; what it was loaded for if empty.
+  /// What the program is attached as; what its section says if empty. SEC("cgroup/skb") alone leaves it open.
   std::optional<attach_type> type = {};
 };
 
-/// Of sockmaps and sockhashes, which lend their programs to the sockets in them.
+/// Of sockmaps and sockhashes, which lend their programs to the sockets in them, when those are put into the map:
+/// attach first. Since Linux 6.10 it is a BPF link, which ends with the process; before, the program stays with the
+/// map. A map has one program of each kind: EBUSY if there is one (Linux 5.17; before, it is replaced).
 struct sockmap_options {
-  /// stream_parser, stream_verdict, skb_verdict or msg_verdict; what the program was loaded for if empty.
+  /// sk_skb_stream_parser, sk_skb_stream_verdict, sk_skb_verdict or sk_msg_verdict; what the section says if empty.
   std::optional<attach_type> type = {};
 };
 
@@ -181,7 +190,9 @@ enum class socket_role : std::uint8_t {
   reuseport,  ///< Chooses among the sockets of one port (SO_ATTACH_REUSEPORT_EBPF).
 };
 
-/// Of sockets.
+/// Of sockets. A filter goes with its socket; EBUSY if the socket has one. A chooser is the whole group's, replaces
+/// the one that it has, and stays with it when the socket through which it was attached is closed before the link is
+/// detached.
 struct socket_options {
   socket_role role = socket_role::filter;
 };

@@ -11,6 +11,7 @@
 
 #include <bpf/libbpf.h>
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -75,13 +76,15 @@ attach_plan plan_of(netns_target const& t, program_core const& core);
 attach_plan plan_of(sockmap_target const& t, program_core const& core);
 attach_plan plan_of(socket_target const& t, program_core const& core);
 
-/// One of libbpf's structures of options, all zero but for its size.
+/// One of libbpf's structures of options, all zero but for its size. Also between and behind its fields, of which libbpf
+/// demands it: a copy as a plain `Options` may lose that.
 template <class Options>
-Options sized() {
-  Options options{};
-  options.sz = sizeof options;
-  return options;
-}
+struct sized : Options {
+  sized() {
+    std::memset(static_cast<Options*>(this), 0, sizeof(Options));
+    this->sz = sizeof(Options);
+  }
+};
 
 // attach_iter.cpp
 attach_plan plan_of(iter_target const& t, program_core const& core);

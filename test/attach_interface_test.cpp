@@ -1,0 +1,703 @@
+// Programs on interfaces of a network namespace that each case makes for itself, and on the packet filter's hooks.
+#include "network_features.hpp"
+#include "own_network.hpp"
+#include "privileges.hpp"
+#include "support.hpp"
+
+#include <tinybpf/async.hpp>
+#include <tinybpf/global_variable.hpp>
+#include <tinybpf/link.hpp>
+#include <tinybpf/object.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <arpa/inet.h>
+#include <linux/if_link.h>
+#include <linux/pkt_sched.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace asio = boost::asio;
+using test::checked;
+using test::contains;
+using test::feature_here;
+using test::frame_of;
+using test::index_of;
+using test::own_network;
+using test::shell;
+using test::shows;
+using test::wire;
+using tinybpf::attach_order;
+using tinybpf::diagnostics;
+using tinybpf::errc;
+using tinybpf::error_code;
+using tinybpf::link_kind;
+using tinybpf::netfilter_options;
+using tinybpf::netkit_options;
+using tinybpf::netkit_side;
+using tinybpf::tc_direction;
+using tinybpf::tc_options;
+using tinybpf::tcx_options;
+using tinybpf::xdp_mode;
+using tinybpf::xdp_options;
+
+namespace {
+
+enum slot : std::uint32_t { tc_a, tc_b, tc_drop, tc_redirect, xdp_a, xdp_b, ip };
+
+struct quiet_libbpf {
+  quiet_libbpf() : before{libbpf_set_print(nullptr)} {}
+  quiet_libbpf(quiet_libbpf const&) = delete;
+  quiet_libbpf& operator=(quiet_libbpf const&) = delete;
+  ~quiet_libbpf() { libbpf_set_print(before); }
+  libbpf_print_fn_t before;
+};
+
+// libbpf wants zeros behind the fields as well.
+template <class Options>
+struct sized : Options {
+  sized() {
+    std::memset(static_cast<Options*>(this), 0, sizeof(Options));
+    this->sz = sizeof(Options);
+  }
+};
+
+struct tc_hook : sized<bpf_tc_hook> {
+  tc_hook(int index, int points) {
+    ifindex = index;
+    attach_point = static_cast<bpf_tc_attach_point>(points);
+  }
+};
+
+bool make_clsact(int index) {
+  quiet_libbpf const quiet;
+  tc_hook hook{index, BPF_TC_INGRESS | BPF_TC_EGRESS};
+  int const err = bpf_tc_hook_create(&hook);
+  if (err != 0 && err != -EEXIST) throw std::system_error{-err, std::generic_category(), "bpf_tc_hook_create"};
+  return err == 0;
+}
+void remove_clsact(int index) {
+  quiet_libbpf const quiet;
+  tc_hook hook{index, BPF_TC_INGRESS | BPF_TC_EGRESS};
+  bpf_tc_hook_destroy(&hook);
+}
+bool has_clsact(int index) {
+  if (!make_clsact(index)) return true;
+  remove_clsact(index);
+  return false;
+}
+
+// The program's id, or 0.
+std::uint32_t filter_at(int index, int point, std::uint32_t handle, std::uint32_t priority) {
+  quiet_libbpf const quiet;
+  tc_hook hook{index, point};
+  auto options = sized<bpf_tc_opts>();
+  options.handle = handle;
+  options.priority = priority;
+  return bpf_tc_query(&hook, &options) == 0 ? options.prog_id : 0;
+}
+
+// As somebody else would.
+void add_filter(int index, int point, int program, std::uint32_t handle, std::uint32_t priority, bool replace = false) {
+  tc_hook hook{index, point};
+  auto options = sized<bpf_tc_opts>();
+  options.prog_fd = program;
+  options.handle = handle;
+  options.priority = priority;
+  options.flags = replace ? BPF_TC_F_REPLACE : 0U;
+  BOOST_REQUIRE(bpf_tc_attach(&hook, &options) == 0);
+}
+
+struct network {
+  own_network in_it;
+  test::on_one_cpu cpu;
+  int const sender = index_of("sender");
+  int const receiver = index_of("receiver");
+  tinybpf::object obj = tinybpf::load(INTERFACES_BPF_O);
+  tinybpf::program a = obj.program("tc_a");
+  tinybpf::program b = obj.program("tc_b");
+  tinybpf::program drop = obj.program("tc_drop");
+  tinybpf::program xdp = obj.program("xdp_a");
+
+  // Sends our frame and, to know when it is over, another. Gives how many of ours came out at the other end.
+  std::size_t pass(int from, int to, int times = 1) const {
+    wire const sends{from};
+    wire const receives{to};
+    auto const ours = frame_of(ETH_P_IP, 60);
+    auto const last = frame_of(0x88b5, 60);
+    for (int i = 0; i < times; ++i) sends.send(ours);
+    sends.send(last);
+    return receives.await(last, ours);
+  }
+  std::size_t pass(int times = 1) const { return pass(sender, receiver, times); }
+
+  std::uint64_t seen(slot s) const {
+    std::uint64_t value = 0;
+    obj.map("hits").lookup(test::bytes_of(std::uint32_t{s}), test::writable_bytes_of(value));
+    return value;
+  }
+  std::uint64_t order() const {
+    auto const v = obj.global<std::uint64_t>("order");
+    auto const found = v.load();
+    v.store(0);
+    return found;
+  }
+  std::uint64_t order_of_one() const {
+    pass();
+    return order();
+  }
+};
+
+template <class F>
+void check_fails(F f, error_code const& wanted, std::string_view message, std::string_view hint) {
+  error_code ec;
+  diagnostics details;
+  tinybpf::link const none = f(ec, details);
+  BOOST_TEST(!none.attached());
+  BOOST_TEST(ec == wanted, ec.message() << " " << details.to_string());
+  BOOST_TEST(contains(details.message, message), details.message);
+  BOOST_TEST(contains(details.hint, hint), details.hint);
+}
+
+attach_order placed(attach_order::place where, std::uint32_t program = 0, std::uint32_t link = 0) {
+  attach_order o;
+  o.where = where;
+  o.relative_program_id = program;
+  o.relative_link_id = link;
+  return o;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(attach_interface)
+
+BOOST_AUTO_TEST_SUITE(xdp)
+
+BOOST_FIXTURE_TEST_CASE(finds_its_interface_by_name, network, *shows("XDP native")) {
+  auto const link = xdp.attach_xdp("receiver");
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(xdp_a) == 1);
+  check_fails([&](auto&... r) { return xdp.attach_xdp("receiverr", r...); }, test::kernel_error(ENODEV),
+              "did you mean 'receiver'?", "no such interface");
+  check_fails(
+      [&](auto&... r) {
+        return xdp.attach_xdp(std::string{"receiver\0x", 10}, r...);
+      },
+      test::kernel_error(ENODEV), "interface 'receiver", "no such interface");
+  check_fails([&](auto&... r) { return xdp.attach_xdp("", r...); }, test::kernel_error(ENODEV), "interface ''",
+              "no such interface");
+}
+
+BOOST_FIXTURE_TEST_CASE(drops, network, *shows("XDP native")) {
+  auto link = obj.program("xdp_drop").attach_xdp(receiver, xdp_options{.mode = xdp_mode::native});
+  BOOST_TEST(link.fd() >= 0);
+  BOOST_TEST(pass(3) == 0);
+  BOOST_TEST(seen(xdp_b) == 3);
+  link.detach();
+  BOOST_TEST(pass(3) == 3);
+}
+
+BOOST_FIXTURE_TEST_CASE(runs_where_it_is_told_to, network, *shows("XDP generic")) {
+  auto const mode_of = [](int ifindex) {
+    auto found = sized<bpf_xdp_query_opts>();
+    BOOST_TEST(bpf_xdp_query(ifindex, 0, &found) == 0);
+    return static_cast<unsigned>(found.attach_mode);
+  };
+  {
+    auto const link = xdp.attach_xdp(receiver, xdp_options{.mode = xdp_mode::generic});
+    BOOST_TEST(mode_of(receiver) == static_cast<unsigned>(XDP_ATTACHED_SKB));
+    BOOST_TEST(pass(2) == 2);
+    BOOST_TEST(seen(xdp_a) == 2);
+    check_fails([&](auto&... r) { return xdp.attach_xdp(receiver, xdp_options{.mode = xdp_mode::native}, r...); },
+                test::kernel_error(EEXIST), "(receiver)", "native or generic");
+  }
+  {
+    auto const link = xdp.attach_xdp(receiver, xdp_options{.mode = xdp_mode::native});
+    BOOST_TEST(mode_of(receiver) == static_cast<unsigned>(XDP_ATTACHED_DRV));
+    BOOST_TEST(pass(2) == 2);
+    BOOST_TEST(seen(xdp_a) == 4);
+  }
+  check_fails([&](auto&... r) { return xdp.attach_xdp("lo", xdp_options{.mode = xdp_mode::native}, r...); },
+              test::kernel_error(EOPNOTSUPP), "interface 'lo'", "xdp_mode::generic");
+  check_fails([&](auto&... r) { return xdp.attach_xdp(receiver, xdp_options{.mode = xdp_mode::offload}, r...); },
+              test::kernel_error(EINVAL), "(receiver)", "network card");
+  BOOST_TEST(mode_of(receiver) == static_cast<unsigned>(XDP_ATTACHED_NONE));
+}
+
+BOOST_FIXTURE_TEST_CASE(replaces_what_has_no_link, network) {
+  xdp_options const replace{.replace = true};
+  auto const dropping = obj.program("xdp_drop");
+  for (auto const mode : {xdp_mode::any, xdp_mode::generic}) {
+    unsigned const flags = mode == xdp_mode::any ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+    BOOST_REQUIRE(bpf_xdp_attach(receiver, dropping.fd(), flags, nullptr) == 0);
+    BOOST_TEST(pass() == 0);
+    auto const before = seen(xdp_a);
+    auto link = xdp.attach_xdp(receiver, replace);
+    BOOST_TEST((link.kind() == link_kind::xdp));
+    error_code ec;
+    BOOST_TEST(link.fd(ec) == -1);
+    BOOST_TEST(ec == make_error_code(errc::not_supported));
+    BOOST_TEST(pass() == 1);
+    BOOST_TEST(seen(xdp_a) == before + 1);
+    link.detach();
+    BOOST_TEST(pass() == 1);
+    BOOST_TEST(seen(xdp_a) == before + 1);
+  }
+
+  // Nothing there: a link as ever, whose place nobody takes.
+  auto const link = xdp.attach_xdp(receiver, replace);
+  BOOST_TEST(link.fd() >= 0);
+  check_fails([&](auto&... r) { return dropping.attach_xdp(receiver, replace, r...); }, test::kernel_error(EBUSY),
+              "(receiver)", "behind a link");
+  BOOST_TEST(pass() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_who_took_its_place, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  BOOST_TEST(pass() == 1);
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  BOOST_TEST(pass() == 0);
+  link.detach();
+  BOOST_TEST(pass() == 0);
+  BOOST_REQUIRE(bpf_xdp_detach(receiver, XDP_FLAGS_DRV_MODE, nullptr) == 0);
+}
+
+BOOST_FIXTURE_TEST_CASE(replacement_ends_with_its_interface, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  shell("ip link delete receiver");
+  error_code ec;
+  link.detach(ec);
+  BOOST_TEST(!ec);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(tc)
+
+BOOST_FIXTURE_TEST_CASE(sees_ingress, network, *shows("clsact ingress")) {
+  {
+    auto const link = a.attach_tc(receiver);
+    BOOST_TEST((link.kind() == link_kind::tc));
+    BOOST_TEST(link.size() == 1);
+    error_code ec;
+    BOOST_TEST(link.fd(ec) == -1);
+    BOOST_TEST(ec == make_error_code(errc::not_supported));
+    BOOST_TEST(has_clsact(receiver));
+    BOOST_TEST(pass(5) == 5);
+    BOOST_TEST(seen(tc_a) == 5);
+    BOOST_TEST(pass(receiver, sender) == 1);  // egress
+    BOOST_TEST(seen(tc_a) == 5);
+  }
+  BOOST_TEST(!has_clsact(receiver));
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(tc_a) == 5);
+}
+
+BOOST_FIXTURE_TEST_CASE(redirects, network, *shows("clsact ingress")) {
+  obj.global<std::uint32_t>("target") = static_cast<std::uint32_t>(receiver);
+  auto const link = obj.program("tc_redirect").attach_tc("receiver");
+  wire const w{sender};
+  auto const ours = frame_of(ETH_P_IP, 60);
+  w.send(ours);
+  w.await(ours);
+  BOOST_TEST(seen(tc_redirect) == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(drops_egress, network, *shows("clsact egress")) {
+  auto link = drop.attach_tc("sender", tc_options{.direction = tc_direction::egress});
+  BOOST_TEST(pass(3) == 0);
+  BOOST_TEST(seen(tc_drop) == 3);
+  link.detach();
+  BOOST_TEST(!has_clsact(sender));
+  BOOST_TEST(pass(3) == 3);
+  BOOST_TEST(seen(tc_drop) == 3);
+}
+
+BOOST_FIXTURE_TEST_CASE(runs_in_the_order_of_priorities, network) {
+  auto const later = a.attach_tc(receiver, tc_options{.priority = 20});
+  auto const earlier = b.attach_tc(receiver, tc_options{.priority = 10});
+  BOOST_TEST(order_of_one() == 21);
+}
+
+BOOST_FIXTURE_TEST_CASE(has_handle_and_priority_to_itself, network) {
+  tc_options const place{.handle = 7, .priority = 3};
+  auto link = a.attach_tc(receiver, place);
+  BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 7, 3) == a.info().id);
+  check_fails([&](auto&... r) { return b.attach_tc(receiver, place, r...); }, test::kernel_error(EEXIST),
+              "to the clsact ingress of interface", "tc_options::replace");
+  BOOST_TEST(order_of_one() == 1);
+
+  tc_options replace = place;
+  replace.replace = true;
+  auto second = b.attach_tc(receiver, replace);
+  BOOST_TEST(order_of_one() == 2);
+  link.detach();  // which is not there any more
+  BOOST_TEST(order_of_one() == 2);
+  second.detach();
+  BOOST_TEST(order_of_one() == 0);
+  BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 7, 3) == 0);
+  remove_clsact(receiver);
+}
+
+BOOST_FIXTURE_TEST_CASE(refuses_numbers_that_make_no_sense, network) {
+  for (auto const& o : {tc_options{.priority = 65536}, tc_options{.handle = 1, .replace = true},
+                        tc_options{.priority = 1, .replace = true}, tc_options{.replace = true}})
+    check_fails([&](auto&... r) { return a.attach_tc(receiver, o, r...); }, test::kernel_error(EINVAL), "tc_a",
+                o.priority > 65535 ? "at most 65535" : "the handle and the priority");
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_a_qdisc_that_it_found, network) {
+  make_clsact(receiver);
+  a.attach_tc(receiver).detach();
+  BOOST_TEST(has_clsact(receiver));
+  remove_clsact(receiver);
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_the_qdisc_to_others, network) {
+  for (int const point : {BPF_TC_INGRESS, BPF_TC_EGRESS}) {
+    auto link = a.attach_tc(receiver);
+    add_filter(receiver, point, b.fd(), 1, 1);
+    link.detach();
+    BOOST_TEST(filter_at(receiver, point, 1, 1) == b.info().id);
+    remove_clsact(receiver);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(removes_the_qdisc_with_the_last_of_its_filters, network) {
+  for (bool const first_goes_first : {true, false}) {
+    auto first = a.attach_tc(receiver);
+    auto second = b.attach_tc(receiver, tc_options{.direction = tc_direction::egress});
+    (first_goes_first ? first : second).detach();
+    BOOST_TEST(has_clsact(receiver));
+    BOOST_TEST((first_goes_first ? second : first).attached());
+    (first_goes_first ? second : first).detach();
+    BOOST_TEST(!has_clsact(receiver));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_no_qdisc_when_it_fails, network) {
+  // An interface that an old ingress qdisc has: nothing is changed.
+  error_code ec;
+  diagnostics details;
+  BOOST_TEST(!a.attach_tc(4711, ec, details).attached());
+  BOOST_TEST(ec == test::kernel_error(ENODEV));
+  auto const answer = test::in_child([&] {
+    test::become_nobody({CAP_BPF});
+    static_cast<void>(a.attach_tc(receiver, ec, details));
+    return std::string{ec == test::kernel_error(EPERM) ? "EPERM: " : "?: "} + details.hint;
+  });
+  BOOST_TEST(contains(answer, "EPERM: "), answer);
+  BOOST_TEST(contains(answer, "CAP_NET_ADMIN"), answer);
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_who_took_its_place, network) {
+  auto link = a.attach_tc(receiver, tc_options{.handle = 1, .priority = 1});
+  add_filter(receiver, BPF_TC_INGRESS, b.fd(), 1, 1, true);
+  error_code ec;
+  link.detach(ec);
+  BOOST_TEST(!ec);
+  BOOST_TEST(order_of_one() == 2);
+  remove_clsact(receiver);
+}
+
+BOOST_FIXTURE_TEST_CASE(is_over_when_somebody_removes_it, network) {
+  auto link = a.attach_tc(receiver);
+  remove_clsact(receiver);
+  error_code ec;
+  diagnostics details;
+  link.detach(ec, details);
+  BOOST_TEST(!ec, details.to_string());
+
+  link = a.attach_tc(receiver);
+  shell("ip link delete receiver");
+  link.detach(ec, details);
+  BOOST_TEST(!ec, details.to_string());
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_another_interface_with_the_same_number, network) {
+  auto link = a.attach_tc(receiver, tc_options{.handle = 1, .priority = 1});
+  shell("ip link delete receiver");
+  shell("ip link add other index " + std::to_string(receiver) + " type veth peer name other2");
+  BOOST_REQUIRE(index_of("other") == receiver);
+  make_clsact(receiver);
+  link.detach();
+  BOOST_TEST(has_clsact(receiver));
+}
+
+BOOST_AUTO_TEST_CASE(is_detached_from_another_namespace) {
+  tinybpf::link link;
+  int space = -1;
+  int receiver = 0;
+  {
+    network n;
+    receiver = n.receiver;
+    space = checked(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), "open");
+    link = n.a.attach_tc(receiver, tc_options{.handle = 5, .priority = 5});
+    BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 5, 5) != 0);
+  }
+  {
+    own_network const elsewhere;  // where the number means something as well
+    make_clsact(receiver);
+    link.detach();
+    BOOST_TEST(has_clsact(receiver));
+    checked(setns(space, CLONE_NEWNET), "setns");  // elsewhere's end goes back from here as well
+    BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 5, 5) == 0);
+    BOOST_TEST(!has_clsact(receiver));
+  }
+  close(space);
+}
+
+BOOST_FIXTURE_TEST_CASE(is_attached_off_the_loop, network) {
+  asio::io_context io;
+  test::run(io, [](network const& n, auto ex) -> asio::awaitable<void> {
+    auto link = co_await tinybpf::async_attach(ex, n.a, tinybpf::tc_target{"receiver"});
+    BOOST_TEST(n.pass() == 1);
+    BOOST_TEST(n.seen(tc_a) == 1);
+    co_await tinybpf::async_detach(ex, std::move(link));
+    BOOST_TEST(n.pass() == 1);
+    BOOST_TEST(n.seen(tc_a) == 1);
+  }(*this, io.get_executor()));
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_FIXTURE_TEST_CASE(is_of_a_type_of_its_own, network) {
+  check_fails([&](auto&... r) { return xdp.attach_tc(receiver, r...); }, make_error_code(errc::wrong_program_type),
+              "takes one of type sched_cls", "SEC(\"xdp\")");
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+namespace {
+
+test::probe_result tcx_attaches() {
+  network n;
+  error_code ec;
+  diagnostics details;
+  static_cast<void>(n.a.attach_tcx(n.receiver, ec, details));
+  return {!ec, details.to_string()};
+}
+
+test::probe_result there_is_netkit() {
+  own_network const n;
+  if (std::system("ip link add nk0 type netkit 2>/dev/null") != 0) return {false, "no such device"};
+  return {LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3, "libbpf is too old"};
+}
+
+test::probe_result netfilter_attaches() {
+  own_network const n;
+  auto const obj = tinybpf::load(PACKET_HOOK_BPF_O);
+  error_code ec;
+  diagnostics details;
+  static_cast<void>(obj.program("on_hook").attach_netfilter(netfilter_options{}, ec, details));
+  return {!ec, details.to_string()};
+}
+
+constexpr bool old_libbpf = LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 3;
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(says_which_libbpf_has_what_is_missing, network) {
+  error_code const missing = make_error_code(errc::not_supported_by_libbpf);
+  for (auto const& target : {tinybpf::attach_target{tinybpf::tcx_target{"lo"}}, {tinybpf::netkit_target{"lo"}}}) {
+    error_code ec;
+    diagnostics details;
+    BOOST_TEST(!a.attach(target, ec, details).attached());
+    BOOST_TEST((!old_libbpf || ec == missing));
+    BOOST_TEST((!old_libbpf || contains(details.hint, "libbpf 1.3")), details.hint);
+    BOOST_TEST((old_libbpf || ec != missing));
+  }
+  check_fails([&](auto&... r) { return xdp.attach_netfilter(netfilter_options{}, r...); },
+              make_error_code(errc::wrong_program_type), "LOCAL_IN of IPv4", "SEC(\"xdp\")");
+}
+
+BOOST_AUTO_TEST_SUITE(tcx, *feature_here("TCX", tcx_attaches))
+
+BOOST_FIXTURE_TEST_CASE(sees_either_direction, network) {
+  auto const in = a.attach_tcx("receiver");
+  BOOST_TEST((in.kind() == link_kind::tcx));
+  BOOST_TEST(in.fd() >= 0);
+  BOOST_TEST(pass(2) == 2);
+  BOOST_TEST(seen(tc_a) == 2);
+  auto out = drop.attach_tcx(sender, tcx_options{.direction = tc_direction::egress});
+  BOOST_TEST(pass(3) == 0);
+  BOOST_TEST(seen(tc_drop) == 3);
+  out.detach();
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(tc_a) == 3);
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_FIXTURE_TEST_CASE(is_put_where_it_is_told_to, network) {
+  using place = attach_order::place;
+  auto const at = [](attach_order o) { return tcx_options{.order = o}; };
+  auto const id_of = [](tinybpf::link const& l) {
+    bpf_link_info info{};
+    std::uint32_t size = sizeof info;
+    BOOST_REQUIRE(bpf_obj_get_info_by_fd(l.fd(), &info, &size) == 0);
+    return info.id;
+  };
+  auto const first = a.attach_tcx(receiver);
+  for (auto const& [order, wanted] : {std::pair{placed(place::last), 12U},
+                                      {placed(place::first), 21U},
+                                      {placed(place::before, a.info().id), 21U},
+                                      {placed(place::after, a.info().id), 12U},
+                                      {placed(place::before, 0, id_of(first)), 21U},
+                                      {placed(place::after, 0, id_of(first)), 12U}}) {
+    auto const second = b.attach_tcx(receiver, at(order));
+    BOOST_TEST(order_of_one() == wanted);
+  }
+  for (auto const& order : {placed(place::before), placed(place::after), placed(place::last, 5),
+                            placed(place::first, 0, 5), placed(place::after, 5, 5)})
+    check_fails([&](auto&... r) { return b.attach_tcx(receiver, at(order), r...); }, test::kernel_error(EINVAL),
+                "TCX ingress", "before and after take the id");
+  check_fails([&](auto&... r) { return b.attach_tcx(receiver, at(placed(place::before, drop.info().id)), r...); },
+              test::kernel_error(ENOENT), "TCX ingress", "not attached there");
+  check_fails([&](auto&... r) { return a.attach_tcx(receiver, r...); }, test::kernel_error(EEXIST), "TCX ingress",
+              "attached there already");
+  attach_order stale;
+  stale.expected_revision = 1;
+  check_fails([&](auto&... r) { return b.attach_tcx(receiver, at(stale), r...); }, test::kernel_error(ESTALE),
+              "TCX ingress", "have changed");
+  check_fails([&](auto&... r) { return b.attach_tcx("receive", r...); }, test::kernel_error(ENODEV),
+              "did you mean 'receiver'?", "no such interface");
+  BOOST_TEST(order_of_one() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(is_attached_off_the_loop, network) {
+  asio::io_context io;
+  test::run(io, [](network const& n, auto ex) -> asio::awaitable<void> {
+    auto link = co_await tinybpf::async_attach(ex, n.a, tinybpf::tcx_target{n.receiver});
+    BOOST_TEST(n.pass() == 1);
+    BOOST_TEST(n.seen(tc_a) == 1);
+    co_await tinybpf::async_detach(ex, std::move(link));
+    BOOST_TEST(n.pass() == 1);
+    BOOST_TEST(n.seen(tc_a) == 1);
+  }(*this, io.get_executor()));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(netkit, *feature_here("netkit", there_is_netkit))
+
+BOOST_FIXTURE_TEST_CASE(sees_what_the_device_sends, network) {
+  shell("ip link add nk0 type netkit");
+  // The peer has a name that the kernel gave.
+  std::string peer;
+  for (auto const* const name : {"nk1", "netkit0"})
+    if (index_of(name) != 0) peer = name;
+  BOOST_REQUIRE(!peer.empty());
+  shell("ip link set nk0 up");
+  shell("ip link set " + peer + " up");
+  auto const count = obj.program("count_ip");
+  auto const send = [](char const* from) { wire{index_of(from)}.send(frame_of(ETH_P_IP, 60)); };
+  {
+    auto const link = count.attach_netkit("nk0");
+    BOOST_TEST((link.kind() == link_kind::netkit));
+    BOOST_TEST(link.fd() >= 0);
+    send("nk0");
+    BOOST_TEST(seen(ip) == 1);
+    send(peer.c_str());
+    BOOST_TEST(seen(ip) == 1);
+  }
+  {
+    auto const link = count.attach_netkit("nk0", netkit_options{.side = netkit_side::peer});
+    send("nk0");
+    BOOST_TEST(seen(ip) == 1);
+    send(peer.c_str());
+    BOOST_TEST(seen(ip) == 2);
+  }
+  send("nk0");
+  BOOST_TEST(seen(ip) == 2);
+  check_fails([&](auto&... r) { return count.attach_netkit(peer, r...); }, test::kernel_error(EACCES), "netkit",
+              "primary");
+  check_fails([&](auto&... r) { return count.attach_netkit("receiver", r...); }, test::kernel_error(ENXIO), "netkit",
+              "no netkit device");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(netfilter, *feature_here("netfilter", netfilter_attaches))
+
+namespace {
+
+// Datagrams from a socket to itself.
+class own_socket {
+ public:
+  own_socket() : fd_{checked(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket")} {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    checked(bind(fd_, reinterpret_cast<sockaddr*>(&address), size), "bind");
+    checked(getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size), "getsockname");
+    checked(connect(fd_, reinterpret_cast<sockaddr*>(&address), size), "connect");
+  }
+  own_socket(own_socket const&) = delete;
+  own_socket& operator=(own_socket const&) = delete;
+  ~own_socket() { close(fd_); }
+
+  void send(char text) const { checked(static_cast<int>(::send(fd_, &text, 1, 0)), "send"); }
+  char receive() const {
+    char text = 0;
+    checked(static_cast<int>(recv(fd_, &text, 1, 0)), "recv");
+    return text;
+  }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(sees_and_drops_packets, network) {
+  auto const hook = tinybpf::load(PACKET_HOOK_BPF_O);
+  auto const packets = hook.global<std::uint64_t>("packets");
+  auto const program = hook.program("on_hook");
+  own_socket const s;
+  {
+    auto const link = program.attach_netfilter(netfilter_options{.priority = 5});
+    BOOST_TEST((link.kind() == link_kind::netfilter));
+    BOOST_TEST(link.fd() >= 0);
+    s.send('a');
+    BOOST_TEST(s.receive() == 'a');
+    BOOST_TEST(packets == 1U);
+    hook.global<std::uint32_t>("accept") = 0U;
+    s.send('b');
+    BOOST_TEST(packets == 2U);
+    check_fails([&](auto&... r) { return program.attach_netfilter(netfilter_options{.priority = 5}, r...); },
+                test::kernel_error(EBUSY), "hook LOCAL_IN of IPv4 with priority 5", "has this priority");
+  }
+  s.send('c');
+  BOOST_TEST(s.receive() == 'c');
+  BOOST_TEST(packets == 2U);
+}
+
+BOOST_FIXTURE_TEST_CASE(names_what_there_is_not, network) {
+  auto const hook = tinybpf::load(PACKET_HOOK_BPF_O);
+  auto const program = hook.program("on_hook");
+  check_fails([&](auto&... r) { return program.attach_netfilter(netfilter_options{.protocol_family = 99}, r...); },
+              test::kernel_error(EAFNOSUPPORT), "protocol family 99", "NFPROTO_IPV4");
+  check_fails([&](auto&... r) { return program.attach_netfilter(netfilter_options{.hook = 99}, r...); },
+              test::kernel_error(EPROTO), "hook 99", "POST_ROUTING (4)");
+  check_fails([&](auto&... r) { return program.attach_netfilter(netfilter_options{.priority = INT32_MIN}, r...); },
+              test::kernel_error(ERANGE), "LOCAL_IN", "the kernel's own");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE_END()

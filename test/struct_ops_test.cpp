@@ -25,8 +25,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <bpf/libbpf.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -170,7 +168,7 @@ void is_gone() {
   BOOST_TEST(tcp_socket{}.select() == ENOENT);
 }
 
-bool libbpf_has_links() { return LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 2; }
+bool libbpf_has_links() { return tinybpf::libbpf_version() >= tinybpf::version_number{1, 2, 0}; }
 
 // A real attempt: a map of this section takes Linux 6.4.
 boost::test_tools::assertion_result kernel_has_links(boost::unit_test::test_unit_id) {

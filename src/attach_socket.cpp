@@ -161,7 +161,7 @@ void explain_group(cgroup_target const& t, program_type program, std::string con
   } else if (is(ec, EBUSY)) {
     details.hint = "the group has " + found.text() +
                    " already, which cgroup_mode::link and cgroup_mode::allow_multi leave in place where it lets them";
-  } else if (is(ec, EPERM) && (needed_to_load(program) & ~effective_capabilities()) == 0) {
+  } else if (is(ec, EPERM) && missing_capabilities(required_capabilities(program)).empty()) {
     auto const ruler = ruler_above(t.cgroup, raw(type));
     details.hint = ruler.empty() ? "the group has programs that were attached in another mode (cgroup_mode), with "
                                    "which this one cannot be: `bpftool cgroup show` lists them"
@@ -303,7 +303,7 @@ attach_plan plan_of(cgroup_target const& t, program_core const& core) {
                 program_type::sock_ops, program_type::lsm},
       .attach = [t, found, undecided](attach_subject const& p,
                                       attachment_list& into) { return attach_cgroup(t, undecided, p, into, *found); },
-      .explain = [t, found, program = core.type, section = core.section](
+      .explain = [t, found, program = core.type.load(), section = core.section](
                      error_code& ec, diagnostics& details) { explain_group(t, program, section, *found, ec, details); },
   };
 }
@@ -321,7 +321,7 @@ attach_plan plan_of(netns_target const& t, program_core const& core) {
             return keep_created(bpf_link_create(p.fd, space.get(), raw(declared_type(p.raw)), nullptr), into);
           },
       .explain =
-          [t, type = core.type](error_code& ec, diagnostics& details) {
+          [t, type = core.type.load()](error_code& ec, diagnostics& details) {
             if (is(ec, EINVAL) && !is_netns(opened{t.netns, O_RDONLY}.get()))
               details.hint = "that is no network namespace: /proc/PID/ns/net and /run/netns/NAME are";
             else if (is(ec, ENOENT))

@@ -16,7 +16,7 @@ using tinybpf::error_code;
 
 namespace {
 
-constexpr auto last = errc::out_of_range;
+constexpr auto last = errc::wrong_program_type;
 
 diagnostics some_details() {
   diagnostics d;

@@ -220,7 +220,8 @@ BOOST_FIXTURE_TEST_CASE(detach_what_they_are_assigned_over, attached_program) {
   BOOST_TEST(calls.seen(counter::on_raw) == 2);
 }
 
-BOOST_FIXTURE_TEST_CASE(are_independent_of_each_other, attached_program) {
+BOOST_FIXTURE_TEST_CASE(are_independent_of_each_other, attached_program,
+                        *boost::unit_test::precondition(raw_tracepoints_take_a_program_twice)) {
   auto other = obj.program("on_raw_enter").attach();
   BOOST_TEST(sees_of_two() == 4);
   other.detach();

@@ -21,6 +21,7 @@
 #include <tinybpf/json.hpp>
 #include <tinybpf/layout.hpp>
 #include <tinybpf/link.hpp>
+#include <tinybpf/link_info.hpp>
 #include <tinybpf/lpm_map.hpp>
 #include <tinybpf/map.hpp>
 #include <tinybpf/map_cursor.hpp>

@@ -68,7 +68,6 @@ program_info program::info(error_code& ec, diagnostics& details) const {
   result.run_time = std::chrono::nanoseconds{raw.run_time_ns};
   result.run_count = raw.run_cnt;
   result.recursion_misses = raw.recursion_misses;
-  result.ifindex = raw.ifindex;
   return result;
 }
 

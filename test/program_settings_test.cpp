@@ -16,15 +16,18 @@
 #include <boost/test/unit_test.hpp>
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
+#include <linux/bpf.h>
 #include <net/if.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <cstdlib>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -44,6 +47,8 @@ using tinybpf::program;
 using tinybpf::program_type;
 
 namespace program_settings_test {
+
+constexpr std::uint32_t device_bound = 1U << 6U;  // BPF_F_XDP_DEV_BOUND_ONLY
 
 struct opened {
   object obj = object::open(SET_UP_BPF_O);
@@ -95,6 +100,20 @@ bool can_replace() {
 auto const kernel_has_freplace = [](boost::unit_test::test_unit_id) {
   boost::test_tools::assertion_result result{can_replace()};
   result.message() << "the kernel refuses freplace programs";
+  return result;
+};
+
+/// The kernel would refuse a flag that it does not know.
+auto const kernel_binds_to_devices = [](boost::unit_test::test_unit_id) {
+  bpf_insn const returns[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+                              {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  bpf_prog_load_opts options{};
+  options.sz = sizeof options;
+  options.prog_flags = device_bound;
+  int const fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "probe", "GPL", returns, std::size(returns), &options);
+  if (fd >= 0) close(fd);
+  boost::test_tools::assertion_result result{fd >= 0};
+  result.message() << "the kernel has no XDP programs that are bound to a device (Linux 6.3 has)";
   return result;
 };
 
@@ -204,6 +223,24 @@ BOOST_AUTO_TEST_CASE(an_interface_is_what_the_program_is_loaded_for) {
   obj.load(ec, details);  // the loopback device runs no programs
   BOOST_TEST(ec);
   BOOST_TEST(details.program == "misaligned");
+}
+
+BOOST_AUTO_TEST_CASE(an_interface_is_what_the_program_may_be_attached_to,
+                     *boost::unit_test::precondition(kernel_binds_to_devices)) {
+  auto const p = alone("misaligned");
+  auto const said = test::in_child([&]() -> std::string {
+    test::checked(unshare(CLONE_NEWNET), "unshare");
+    if (std::system("ip link add one type veth peer name two") != 0) return "no interfaces";
+    auto const one = if_nametoindex("one");
+    p.set_ifindex(one);
+    p.set_flags(device_bound);
+    obj.load();
+    error_code elsewhere;
+    auto const no_link = p.attach_xdp(static_cast<int>(if_nametoindex("two")), elsewhere);
+    if (elsewhere != kernel_error(EINVAL)) return "not bound: " + elsewhere.message();
+    return p.attach_xdp(static_cast<int>(one)).attached() ? "bound" : "not attached";
+  });
+  BOOST_TEST(said == "bound");
 }
 
 BOOST_AUTO_TEST_CASE(an_attach_target_is_where_it_is_attached) {

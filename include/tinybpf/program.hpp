@@ -56,7 +56,6 @@ struct program_info {
   std::chrono::nanoseconds run_time{};      ///< Counted only while the kernel's BPF statistics are on.
   std::uint64_t run_count = 0;              ///< Likewise.
   std::uint64_t recursion_misses = 0;       ///< Runs that were left out because the program ran on that CPU already.
-  std::uint32_t ifindex = 0;                ///< The interface that it was loaded for; 0 if for none.
   std::vector<std::uint32_t> map_ids;
 };
 

@@ -211,7 +211,7 @@ probe_answer load_code(program_probe probe, std::span<bpf_insn const> code) {
     options.attach_prog_fd = static_cast<std::uint32_t>(target.get());
     options.attach_btf_id = function_id;
   }
-  std::string log(16 * 1024, '\0');  // only filled where the program is refused, and then with a few lines
+  std::string log(16'384, '\0');  // only filled where the program is refused, and then with a few lines
   options.log_buf = log.data();
   options.log_size = static_cast<std::uint32_t>(log.size());
   int const fd = load(probe, code, options);

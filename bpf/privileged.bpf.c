@@ -25,6 +25,13 @@ int on_call(void *ctx)
 	return 0;
 }
 
+// Attached by a perf event as well: CAP_PERFMON.
+SEC("kprobe/do_nanosleep")
+int on_sleep(void *ctx)
+{
+	return 0;
+}
+
 // CAP_NET_ADMIN to attach, and not to load.
 SEC("cgroup_skb/ingress")
 int on_ingress(void *ctx)

@@ -121,11 +121,6 @@ constexpr capability_set find(std::array<row<Type>, N> const& rows, Type type) n
   return found != rows.end() ? found->required : bpf_only;
 }
 
-capability_set of_flags(std::uint32_t map_flags) {
-  constexpr std::uint32_t zero_seed = 1U << 6U;  // BPF_F_ZERO_SEED: a hash that can be attacked
-  return (map_flags & zero_seed) != 0 ? capability_set{capability::sys_admin} : capability_set{};
-}
-
 capability_set held(std::uint32_t __user_cap_data_struct::*which) noexcept {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
@@ -240,7 +235,7 @@ capability_set required_capabilities(map const& m, error_code& ec, diagnostics& 
   detail::begin(ec, details);
   details.map = m.name();
   auto const& core = detail::handle_access::core(m);
-  if (m) return required_capabilities(m.type()) | of_flags(core->flags);
+  if (m) return detail::needed_for_map(m.type(), core->flags);
   report(ec, details, errc::closed, "required_capabilities of map '" + std::string{m.name()} + "'");
   return {};
 }
@@ -278,6 +273,13 @@ capability_set missing_capabilities(capability_set required) noexcept {
 }
 
 namespace detail {
+
+capability_set needed_for_map(map_type type, std::uint32_t map_flags) noexcept {
+  constexpr std::uint32_t zero_seed = 1U << 6U;  // BPF_F_ZERO_SEED: a hash that can be attacked
+  auto needed = required_capabilities(type);
+  if ((map_flags & zero_seed) != 0) needed |= capability::sys_admin;
+  return needed;
+}
 
 capability_set needed_for_perf_events() {
   capability_set needed{capability::perfmon};

@@ -3,6 +3,7 @@
 #include "detail/log_capture.hpp"
 #include "detail/map_calls.hpp"
 #include "detail/pin_path.hpp"
+#include "detail/privileges.hpp"
 
 #include <tinybpf/map.hpp>
 
@@ -108,7 +109,8 @@ map map::create(map_type type, std::string_view name, std::uint32_t key_size, st
       bpf_map_create(static_cast<bpf_map_type>(type), own_name.c_str(), key_size, value_size, max_entries, &raw);
   if (fd < 0) {
     details.map = own_name;
-    report(ec, details, detail::from_libbpf(fd), what);
+    report(ec, details, detail::from_libbpf(fd), what,
+           fd == -EPERM ? detail::explain_refusal(detail::needed_for_map(type, options.map_flags)) : std::string{});
     return {};
   }
   auto core = detail::own_core(owned_descriptor{fd}, std::move(own_name), what, ec, details);
@@ -157,7 +159,8 @@ map map::open_by_id(std::uint32_t id, error_code& ec, diagnostics& details) {
   auto const what = "cannot open the map with the id " + std::to_string(id);
   owned_descriptor fd{bpf_map_get_fd_by_id(id)};
   if (fd.get() < 0) {
-    report(ec, details, detail::from_libbpf(fd.get()), what);
+    report(ec, details, detail::from_libbpf(fd.get()), what,
+           fd.get() == -EPERM ? detail::explain_refusal(capability::sys_admin) : std::string{});
     return {};
   }
   auto core = detail::own_core(std::move(fd), {}, what, ec, details);

@@ -300,6 +300,16 @@ std::string attach(tinybpf::program const& p) {
   return words(ec, details);
 }
 
+boost::test_tools::assertion_result kprobes_exist(ut::test_unit_id) {
+  error_code ec;
+  diagnostics details;
+  auto const obj = tinybpf::load(PRIVILEGED_BPF_O);
+  auto const link = obj.program("on_sleep").attach(ec, details);
+  boost::test_tools::assertion_result result{!ec};
+  result.message() << "the kernel attaches no kprobe: " << ec.message();
+  return result;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(objects)
@@ -433,6 +443,17 @@ BOOST_AUTO_TEST_CASE(a_uprobe_takes_what_is_said) {
   BOOST_TEST(attached_with(required, PRIVILEGED_BPF_O, "on_call", attach) == "no error");
   auto const said = attached_with(required - capability::sys_admin, PRIVILEGED_BPF_O, "on_call", attach);
   BOOST_TEST(said.starts_with(std::to_string(EACCES) + ": "), said);
+  BOOST_TEST(contains(said, "lacks CAP_SYS_ADMIN;"), said);
+}
+
+BOOST_AUTO_TEST_CASE(a_kprobe_takes_what_is_said, *ut::precondition(kprobes_exist)) {
+  auto const required = required_capabilities(object::open(PRIVILEGED_BPF_O).program("on_sleep"));
+  BOOST_TEST((required == perf_events));
+  BOOST_TEST(attached_with(required, PRIVILEGED_BPF_O, "on_sleep", attach) == "no error");
+  auto const decisive = test::perf_events_are_restricted() ? capability::sys_admin : capability::perfmon;
+  auto const said = attached_with(required - decisive, PRIVILEGED_BPF_O, "on_sleep", attach);
+  BOOST_TEST(said.starts_with(std::to_string(EACCES) + ": "), said);
+  BOOST_TEST(contains(said, "lacks " + std::string{to_string(decisive)} + ";"), said);
 }
 
 BOOST_AUTO_TEST_CASE(a_raw_tracepoint_takes_nothing_once_it_is_loaded) {

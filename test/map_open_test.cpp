@@ -213,13 +213,17 @@ BOOST_AUTO_TEST_CASE(need_privileges) {
   auto const said = test::in_child([] {
     test::become_nobody();
     error_code e;
-    static_cast<void>(map::create(map_type::array, "mine", 4, 4, 1, {}, e));
-    auto const created = std::to_string(e.value());
-    static_cast<void>(map::open_by_id(1, e));
-    return created + ' ' + std::to_string(e.value());
+    tinybpf::diagnostics details;
+    static_cast<void>(map::create(map_type::devmap, "mine", 4, 4, 1, {}, e, details));
+    auto const created = std::to_string(e.value()) + ' ' + details.hint;
+    static_cast<void>(map::open_by_id(1, e, details));
+    return created + '\n' + std::to_string(e.value()) + ' ' + details.hint;
   });
-  auto const eperm = std::to_string(EPERM);
-  BOOST_TEST(said == eperm + ' ' + eperm);
+  auto const eperm = std::to_string(EPERM) + " this needs ";
+  auto const lines = said.find('\n') + 1;
+  BOOST_TEST(said.starts_with(eperm + "CAP_BPF and CAP_NET_ADMIN, and the process lacks CAP_BPF and CAP_NET_ADMIN;"),
+             said);
+  BOOST_TEST(said.substr(lines).starts_with(eperm + "CAP_SYS_ADMIN, and the process lacks CAP_SYS_ADMIN;"), said);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

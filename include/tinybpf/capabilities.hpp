@@ -178,7 +178,8 @@ capability_set required_capabilities(program const& p, error_code& ec);
 /// @overload
 capability_set required_capabilities(program const& p, error_code& ec, diagnostics& details);
 
-/// What creating this map takes: that of its type and of its flags. Errors: `errc::closed`. Thread-safe, as the map is.
+/// What creating this map takes: that of its type and of its flags, but not of what is in a map of maps. Errors:
+/// `errc::closed`. Thread-safe, as the map is.
 [[nodiscard]] capability_set required_capabilities(map const& m);
 /// @overload
 capability_set required_capabilities(map const& m, error_code& ec);

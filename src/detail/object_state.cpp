@@ -253,7 +253,7 @@ void object_state::explain_load_failure(int err, std::string log, error_code& ec
   if (code == boost::system::errc::operation_not_permitted) {
     capability_set needed = capability::bpf;
     for (auto const& m : maps_)
-      if (bpf_map__autocreate(m.raw)) needed |= required_capabilities(m.type.load());
+      if (bpf_map__autocreate(m.raw)) needed |= needed_for_map(m.type, m.flags);
     for (auto const& p : programs_)
       if (bpf_program__autoload(p.raw)) needed |= required_capabilities(p.type);
     hint = explain_refusal(needed);

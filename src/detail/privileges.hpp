@@ -4,6 +4,7 @@
 #include <tinybpf/capabilities.hpp>
 #include <tinybpf/types.hpp>
 
+#include <cstdint>
 #include <string>
 
 namespace tinybpf::detail {
@@ -11,6 +12,9 @@ namespace tinybpf::detail {
 /// "this needs CAP_BPF and CAP_PERFMON, and the process lacks CAP_PERFMON", or, where nothing is lacking, what else may
 /// have refused.
 std::string explain_refusal(capability_set needed);
+
+/// What creating a map takes.
+capability_set needed_for_map(map_type type, std::uint32_t map_flags) noexcept;
 
 /// What opening perf events of a whole CPU, a tracepoint or a kprobe takes here.
 capability_set needed_for_perf_events();

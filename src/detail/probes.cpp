@@ -120,9 +120,7 @@ kernel_place find_place(char const* name, std::uint32_t kind, error_code& ec, di
   return known[{name, kind}];
 }
 
-constexpr bpf_insn move_constant(std::uint8_t to, std::int32_t value) {
-  return {BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value};
-}
+constexpr bpf_insn return_nothing{BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0};
 constexpr bpf_insn call(helper h) { return {BPF_JMP | BPF_CALL, 0, 0, 0, static_cast<std::int32_t>(h)}; }
 constexpr bpf_insn leave{BPF_JMP | BPF_EXIT, 0, 0, 0, 0};
 
@@ -201,7 +199,7 @@ probe_answer load_code(program_probe probe, std::span<bpf_insn const> code) {
   bpf_func_info const function{0, function_id};
   if (probe.type == program_type::ext) {
     // It takes the place of a function of another program, which has to be there, and to have types.
-    constexpr std::array nothing{move_constant(BPF_REG_0, 0), leave};
+    constexpr std::array nothing{return_nothing, leave};
     types = load_types();
     if (types.get() < 0) return {from_libbpf(-types.get()), {}, {}};
     options.prog_btf_fd = static_cast<std::uint32_t>(types.get());
@@ -213,7 +211,7 @@ probe_answer load_code(program_probe probe, std::span<bpf_insn const> code) {
     options.attach_prog_fd = static_cast<std::uint32_t>(target.get());
     options.attach_btf_id = function_id;
   }
-  std::string log(16 * 1024, '\0');  // only filled where the program is refused, and then with a few lines
+  std::string log(16'384, '\0');  // only filled where the program is refused, and then with a few lines
   options.log_buf = log.data();
   options.log_size = static_cast<std::uint32_t>(log.size());
   int const fd = load(probe, code, options);
@@ -283,12 +281,12 @@ std::vector<program_probe> probes_of(program_type type) {
 }
 
 probe_answer load_probe(program_probe const& probe) {
-  constexpr std::array code{move_constant(BPF_REG_0, 0), leave};
+  constexpr std::array code{return_nothing, leave};
   return load_code(probe, code);
 }
 
 probe_answer load_probe(program_probe const& probe, helper h) {
-  std::array const code{call(h), move_constant(BPF_REG_0, 0), leave};
+  std::array const code{call(h), return_nothing, leave};
   return load_code(probe, code);
 }
 

@@ -35,8 +35,9 @@ struct iter_access {
 /// As given. Only what belongs to `kind` is set.
 struct iter_target {
   iter_walks kind = iter_walks::everything;
-  tinybpf::map map{};             // a handle,
-  std::filesystem::path path{};   // or a path,
+  tinybpf::map map{};            // a handle,
+  std::filesystem::path path{};  // or a path,
+  bool by_path = false;
   owned_descriptor descriptor{};  // or a descriptor of a map, cgroup or process,
   error_code not_duplicated{};    // or why there is none
   cgroup_iter_order order{};
@@ -131,7 +132,7 @@ bpf_iter_link_info info_of(iter_target const& target, owned_descriptor& opened, 
       break;
     }
     case iter_walks::cgroups:
-      if (!target.path.empty()) {
+      if (target.by_path) {
         opened.reset(open(target.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (opened.get() < 0) {
           report(ec, details, last_errno(), "cannot open the cgroup " + target.path.string());
@@ -183,6 +184,7 @@ link attach_iter(program_core* core, iter_target const* target, error_code& ec, 
   auto const* const kind = kind_of(name);
   auto const asked = target == nullptr ? iter_walks::everything : target->kind;
   owned_descriptor opened;
+  bool tried = false;
   bool wrong_type = false;
   bool wrong_target = false;
   error_code own;
@@ -191,6 +193,7 @@ link attach_iter(program_core* core, iter_target const* target, error_code& ec, 
   auto result = attach_with(
       core, link_kind::iter, where,
       [&](bpf_program* p) -> bpf_link* {
+        tried = true;
         wrong_type = bpf_program__expected_attach_type(p) != BPF_TRACE_ITER;
         wrong_target = !wrong_type && kind != nullptr && asked != iter_walks::everything && asked != kind->walks;
         bpf_iter_link_info info{};
@@ -208,7 +211,7 @@ link attach_iter(program_core* core, iter_target const* target, error_code& ec, 
         return bpf_program__attach_iter(p, &options);
       },
       ec, details);
-  if (!ec) return result;
+  if (!ec || !tried) return result;
   if (wrong_type) {
     ec = errc::not_supported;
     details.hint = "only an iterator, as SEC(\"iter/task\") makes it, is attached so; this one is of section '" +
@@ -251,9 +254,9 @@ iter_options iter_options::of_map_fd(int map_fd) {
 
 iter_options iter_options::of_cgroup(std::filesystem::path path, cgroup_iter_order order) {
   auto target = detail::target_of(iter_walks::cgroups, " of cgroup " + path.string());
-  target->path = path.empty() ? "" : std::move(path);
+  target->path = std::move(path);
+  target->by_path = true;
   target->order = order;
-  if (target->path.empty()) target->not_duplicated = error_code{ENOENT, boost::system::system_category()};
   return iter_options{std::move(target)};
 }
 

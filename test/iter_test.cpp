@@ -540,6 +540,7 @@ BOOST_AUTO_TEST_CASE(says_what_is_wrong_with_a_map) {
   obj.close();
   BOOST_TEST(!dump.attach_iter(iter_options::of_map(narrow), ec, details).attached());
   BOOST_TEST(ec == errc::closed);
+  BOOST_TEST(details.hint.empty());
   BOOST_CHECK_THROW(static_cast<void>(dump.attach_iter(iter_options::of_map(narrow))), tinybpf::error);
 }
 
@@ -820,7 +821,9 @@ BOOST_AUTO_TEST_CASE(text_on_a_loop) {
     s.restart();
     auto const text = co_await s.read_text();
     BOOST_TEST(text == self + "\nthe end");
-    iter_stream all{loop.io, from.program("print_task")};
+    auto link = from.program("print_task").attach();
+    iter_stream all{loop.io, link};
+    link.detach();
     auto const everything = co_await all.read_text();
     BOOST_TEST(contains(everything, self + "\n"));
   }(l, obj));
@@ -967,6 +970,25 @@ BOOST_AUTO_TEST_CASE(reads_that_were_given_up_do_not_add_up) {
     while (auto const e = co_await from.next<element>()) to.see(*e);
   }(s, seen));
   BOOST_TEST(seen.keys.size() == 10'000U);
+
+  // A reading that was given up for another says nothing any more.
+  seen_elements again;
+  {
+    test::busy_workers busy{l.io};
+    s.restart();
+    asio::cancellation_signal signal;
+    std::optional<error_code> got;
+    s.async_next<element>(
+        asio::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::optional<element>) { got = ec; }));
+    l.poll();
+    signal.emit(asio::cancellation_type::total);
+    l.run_until([&] { return got.has_value(); });
+    s.restart();
+  }
+  l.run([](iter_stream& from, seen_elements& to) -> asio::awaitable<void> {
+    while (auto const e = co_await from.next<element>()) to.see(*e);
+  }(s, again));
+  BOOST_TEST(again.keys.size() == 10'000U);
 }
 
 BOOST_AUTO_TEST_CASE(closing_ends_what_is_pending) {

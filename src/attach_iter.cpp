@@ -35,8 +35,9 @@ struct iter_access {
 /// As given. Only what belongs to `kind` is set.
 struct iter_subject {
   iter_walks kind = iter_walks::everything;
-  tinybpf::map map{};             // a handle,
-  std::filesystem::path path{};   // or a path,
+  tinybpf::map map{};            // a handle,
+  std::filesystem::path path{};  // or a path,
+  bool by_path = false;
   owned_descriptor descriptor{};  // or a descriptor of a map, cgroup or process,
   error_code not_duplicated{};    // or why there is none
   cgroup_iter_order order{};
@@ -131,7 +132,7 @@ bpf_iter_link_info info_of(iter_subject const& target, owned_descriptor& opened,
       break;
     }
     case iter_walks::cgroups:
-      if (!target.path.empty()) {
+      if (target.by_path) {
         opened.reset(open(target.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (opened.get() < 0) {
           report(ec, details, last_errno(), "cannot open the cgroup " + target.path.string());
@@ -255,9 +256,9 @@ iter_options iter_options::of_map_fd(int map_fd) {
 
 iter_options iter_options::of_cgroup(std::filesystem::path path, cgroup_iter_order order) {
   auto target = detail::target_of(iter_walks::cgroups, " of cgroup " + path.string());
-  target->path = path.empty() ? "" : std::move(path);
+  target->path = std::move(path);
+  target->by_path = true;
   target->order = order;
-  if (target->path.empty()) target->not_duplicated = error_code{ENOENT, boost::system::system_category()};
   return iter_options{std::move(target)};
 }
 

@@ -1,4 +1,5 @@
 #include "calls.hpp"
+#include "features.hpp"
 #include "support.hpp"
 
 #include <tinybpf/link.hpp>
@@ -123,7 +124,8 @@ BOOST_FIXTURE_TEST_CASE(detach_what_they_are_assigned_over, attached_program) {
   BOOST_TEST(calls.seen(counter::on_raw) == 2);
 }
 
-BOOST_FIXTURE_TEST_CASE(are_independent_of_each_other, attached_program) {
+BOOST_FIXTURE_TEST_CASE(are_independent_of_each_other, attached_program,
+                        *test::feature_here("raw_tracepoint twice by one program", test::attach_raw_tracepoint_twice)) {
   auto other = obj.program("on_raw_enter").attach();
   BOOST_TEST(sees_of_two() == 4);
   other.detach();

@@ -43,6 +43,10 @@ for name in "$@"; do
   fi
 done
 
+# Lanes may be started at the same time: one after the other gets what it lacks.
+mkdir -p build/lanes
+exec {lock}>build/lanes/lock
+flock "$lock"
 install_packages qemu-system-x86 busybox-static cpio kmod e2fsprogs xz-utils zstd iproute2
 
 newest_kernel() {
@@ -56,6 +60,7 @@ if ! unpack_debian "$kernel_folder" newest_kernel; then
   say "No kernel for lane $lane"
   exit 1
 fi
+exec {lock}>&-
 kernel=$(echo "$kernel_folder"/boot/vmlinuz-*)
 release=${kernel##*/vmlinuz-}
 

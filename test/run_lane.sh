@@ -185,5 +185,8 @@ for name in "$@"; do
     count_cases "$out/$name" failed
   fi
 done
+if [[ $booted == no && $failed -eq 0 ]]; then
+  failed=1
+fi
 print_counts
-[[ $booted == yes ]] && ((failed == 0 && passed > 0))
+((failed == 0 && passed > 0))

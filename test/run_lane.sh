@@ -64,6 +64,9 @@ exec {lock}>&-
 kernel=$(echo "$kernel_folder"/boot/vmlinuz-*)
 release=${kernel##*/vmlinuz-}
 
+# Nor does one run wipe away another of the same build.
+exec {lock}>"$lane_folder/$preset.lock"
+flock "$lock"
 work=$lane_folder/$preset
 disk=$work/disk.img
 initrd=$work/initrd.cpio
@@ -168,6 +171,7 @@ if ! boot; then
   # The emulated timers of a busy machine can make a kernel give up before it has begun.
   if ! grep -q '^lane: init' "$log"; then
     say "The kernel did not start. Once more"
+    mv "$log" "$log.1"
     if boot; then booted=yes; fi
   fi
 fi

@@ -3,7 +3,9 @@
 
 #include "support.hpp"
 
+#include <tinybpf/link.hpp>
 #include <tinybpf/map.hpp>
+#include <tinybpf/object.hpp>
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -30,6 +32,16 @@ inline std::uint64_t seen(tinybpf::map const& calls, counter which) {
   std::uint64_t value = 0;
   calls.lookup(bytes_of(which), writable_bytes_of(value));
   return value;
+}
+
+/// Probes for "raw_tracepoint twice by one program": older kernels refuse the second time with EEXIST.
+inline boost::system::error_code attach_raw_tracepoint_twice() {
+  auto const obj = tinybpf::load(CALLS_BPF_O);
+  auto const p = obj.program("on_raw");
+  auto const first = p.attach_raw_tracepoint("sys_enter");
+  boost::system::error_code ec;
+  static_cast<void>(p.attach_raw_tracepoint("sys_enter", ec));
+  return ec;
 }
 
 /// The map beyond the life of its object.

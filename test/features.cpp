@@ -64,7 +64,7 @@ void refuse(ut::test_unit_id id, std::string const& why) {
   struct each_case : ut::test_tree_visitor {
     void visit(ut::test_case const& found) override {
       auto& fixtures = ut::framework::get<ut::test_case>(found.p_id).p_fixtures.value;
-      fixtures.insert(fixtures.begin(), ut::test_unit_fixture_ptr{new refusal{why}});
+      fixtures.push_back(ut::test_unit_fixture_ptr{new refusal{why}});
     }
     std::string why;
   } each;

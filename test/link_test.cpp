@@ -1,4 +1,5 @@
 #include "calls.hpp"
+#include "features.hpp"
 #include "forms.hpp"
 #include "links.hpp"
 #include "privileges.hpp"
@@ -73,15 +74,6 @@ void check_empty(tinybpf::link& l) {
   BOOST_TEST(!ec);
   BOOST_TEST(details.empty());
   l.detach();
-}
-
-// Not before Linux 6.10.
-boost::test_tools::assertion_result raw_tracepoints_take_a_program_twice(boost::unit_test::test_unit_id) {
-  auto const obj = tinybpf::load(CALLS_BPF_O);
-  auto const p = obj.program("on_raw_enter");
-  auto const first = p.attach();
-  error_code ec;
-  return p.attach(ec).attached();
 }
 
 void mark(int n) {
@@ -221,7 +213,7 @@ BOOST_FIXTURE_TEST_CASE(detach_what_they_are_assigned_over, attached_program) {
 }
 
 BOOST_FIXTURE_TEST_CASE(are_independent_of_each_other, attached_program,
-                        *boost::unit_test::precondition(raw_tracepoints_take_a_program_twice)) {
+                        *test::feature_here("raw_tracepoint twice by one program", test::attach_raw_tracepoint_twice)) {
   auto other = obj.program("on_raw_enter").attach();
   BOOST_TEST(sees_of_two() == 4);
   other.detach();
@@ -445,7 +437,7 @@ BOOST_FIXTURE_TEST_CASE(come_and_go_in_several_threads, attached_program) {
 }
 
 BOOST_FIXTURE_TEST_CASE(come_and_go_quickly_in_several_threads, attached_program,
-                        *boost::unit_test::precondition(raw_tracepoints_take_a_program_twice)) {
+                        *test::feature_here("raw_tracepoint twice by one program", test::attach_raw_tracepoint_twice)) {
   attached.detach();
   attach_call const attach = [p = obj.program("on_raw_enter")] { return p.attach(); };
   auto links = attached_by_threads(std::vector<attach_call>(4, attach), 50);

@@ -33,5 +33,9 @@ while read -r name status; do
   count_cases "$reports/$name" "$status"
 done < <(sed -n 's/^.*<testcase name="\([^"]*\)".* status="\([^"]*\)".*$/\1 \2/p' "$results")
 
+# Of a part of the tests it would have holes.
+if (($# == 0)) && [[ -x build/$preset/test/feature_table ]]; then
+  "build/$preset/test/feature_table" "$reports"
+fi
 print_counts
 ((ctest_status == 0 && failed == 0 && passed > 0))

@@ -131,7 +131,7 @@ void explain_raw_tracepoint(raw_tracepoint_target const& t, error_code& ec, diag
 void explain_freplace(freplace_target const& t, error_code& ec, diagnostics& details) {
   if (ec == sys_errc::bad_file_descriptor) {
     details.hint = "program_fd is that of a loaded program: program::fd()";
-  } else if (ec == sys_errc::no_such_process) {  // libbpf says ESRCH
+  } else if (ec == sys_errc::no_such_file_or_directory || ec == sys_errc::no_such_process) {
     auto names = global_functions_of(t.program_fd);
     details.message += "; that program has no function '" + t.function + "' that may be replaced";
     details.hint = "a function that may be replaced is global, and compiled with BTF and __noinline";

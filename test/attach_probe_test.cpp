@@ -845,6 +845,14 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
   BOOST_TEST(contains(attach("libboost_unit_test_framework.so.1.81.0", ENOENT).message, "no USDT at all"));
 }
 
+BOOST_AUTO_TEST_CASE(say_that_the_maps_are_missing) {
+  auto const obj = tinybpf::load(TRACES_BPF_O);
+  auto const p = obj.program("without_usdt");
+  auto const details =
+      refusal(kernel_error(ESRCH), [&](auto&... out) { return p.attach_usdt(self, "tinybpf_test", "place", out...); });
+  BOOST_TEST(contains(details.hint, "usdt.bpf.h"), details.hint);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(whatever_the_kernel_has)

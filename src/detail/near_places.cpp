@@ -50,6 +50,20 @@ using owned_btf = std::unique_ptr<::btf, free_btf>;
 
 owned_btf kernel_btf() { return owned_btf{btf__load_vmlinux_btf()}; }
 
+// The names of the kernel's types of a kind, without the prefix that they all have.
+std::vector<std::string> kernel_types(__u32 kind, std::string_view prefix) {
+  std::vector<std::string> all;
+  auto const types = kernel_btf();
+  if (!types) return all;
+  for (__u32 id = 1; id < btf__type_cnt(types.get()); ++id) {
+    auto const* const type = btf__type_by_id(types.get(), id);
+    if (::btf_kind(type) != kind) continue;
+    std::string_view const name = btf__name_by_offset(types.get(), type->name_off);
+    if (name.starts_with(prefix)) all.emplace_back(name.substr(prefix.size()));
+  }
+  return all;
+}
+
 struct end_elf {
   void operator()(Elf* e) const noexcept { elf_end(e); }
 };
@@ -233,17 +247,26 @@ std::vector<std::string> tracepoints(std::string_view category) {
 }
 
 std::vector<std::string> raw_tracepoints() {
-  constexpr std::string_view prefix = "btf_trace_";  // the typedefs of the functions that tracepoints call
-  std::vector<std::string> all;
-  auto const types = kernel_btf();
-  if (!types) return all;
-  for (__u32 id = 1; id < btf__type_cnt(types.get()); ++id) {
-    auto const* const type = btf__type_by_id(types.get(), id);
-    if (!btf_is_typedef(type)) continue;
-    std::string_view const name = btf__name_by_offset(types.get(), type->name_off);
-    if (name.starts_with(prefix)) all.emplace_back(name.substr(prefix.size()));
-  }
-  return all;
+  return kernel_types(BTF_KIND_TYPEDEF, "btf_trace_");  // the typedefs of the functions that tracepoints call
+}
+
+void suggest_trace_target(std::string_view section, diagnostics& details) {
+  constexpr std::string_view before = "failed to find kernel BTF type ID of '";
+  std::string_view const log = details.log;
+  auto const at = log.find(before);
+  if (at == std::string_view::npos) return;
+  auto name = log.substr(at + before.size());
+  name = name.substr(0, name.find('\''));
+  auto const prefix = section.substr(0, section.find('/'));
+  bool const tracepoint = prefix == "tp_btf";
+  bool const lsm = prefix.starts_with("lsm");
+  details.message += "; the kernel has no " +
+                     std::string{tracepoint ? "tracepoint"
+                                 : lsm      ? "LSM hook"
+                                            : "function"} +
+                     " '" + std::string{name} + "' in its BTF";
+  if (details.hint.empty() && !tracepoint && !lsm) details.hint = "what is inlined is not there";
+  suggest(name, tracepoint ? raw_tracepoints() : kernel_types(BTF_KIND_FUNC, lsm ? "bpf_lsm_" : ""), details);
 }
 
 bool kernel_struct_has(char const* name, std::string_view member) {

@@ -1,6 +1,7 @@
 // Programs at the places that the kernel offers for tracing, at samples, and in place of other programs' functions.
 #include "attach_features.hpp"
 #include "calls.hpp"
+#include "few_descriptors.hpp"
 #include "forms.hpp"
 #include "loop.hpp"
 #include "privileges.hpp"
@@ -18,7 +19,6 @@
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <sched.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,8 +45,10 @@ namespace asio = boost::asio;
 using test::attaches;
 using test::contains;
 using test::feature_here;
+using test::few_descriptors;
 using test::kernel_error;
 using test::mark;
+using test::next_descriptor;
 using test::refusal;
 using tinybpf::diagnostics;
 using tinybpf::errc;
@@ -126,29 +128,6 @@ int getpgid_of_this_process() {
   int const answer = static_cast<int>(syscall(SYS_getpgid, getpid()));
   return answer < 0 ? -errno : answer;
 }
-
-int next_descriptor() {
-  int const fd = test::checked(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), "dup");
-  close(fd);
-  return fd;
-}
-
-/// While alive, only so many descriptors more can be opened.
-class few_descriptors {
- public:
-  explicit few_descriptors(int more) {
-    test::checked(getrlimit(RLIMIT_NOFILE, &before_), "getrlimit");
-    auto now = before_;
-    now.rlim_cur = static_cast<rlim_t>(next_descriptor() + more);
-    test::checked(setrlimit(RLIMIT_NOFILE, &now), "setrlimit");
-  }
-  few_descriptors(few_descriptors const&) = delete;
-  few_descriptors& operator=(few_descriptors const&) = delete;
-  ~few_descriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
 
 /// The CPUs on which this thread may run.
 std::vector<int> cpus() {

@@ -708,7 +708,7 @@ BOOST_AUTO_TEST_CASE(name_the_functions_that_may_be_replaced) {
   auto const obj = load_replacement(choose.fd());
   auto const p = obj.program("replacement");
   auto const unknown =
-      refusal(kernel_error(ENOENT), [&](auto&... out) { return p.attach_freplace(choose, "choosen", out...); });
+      refusal(kernel_error(ENOENT), [&](auto&... out) { return p.attach_freplace(choose, "chosem", out...); });
   BOOST_TEST(contains(unknown.message, "did you mean 'chosen'?"), unknown.message);
   BOOST_TEST((std::find(unknown.names.begin(), unknown.names.end(), "unlike") != unknown.names.end()));
   auto const unlike =

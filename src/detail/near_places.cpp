@@ -39,7 +39,11 @@ std::size_t least_distance(std::string_view a, std::string_view b) {
   for (char const c : b) --surplus[static_cast<unsigned char>(c)];
   std::size_t more = 0;
   std::size_t fewer = 0;
-  for (int const n : surplus) (n > 0 ? more : fewer) += static_cast<std::size_t>(std::abs(n));
+  for (char const c : a)
+    if (auto& n = surplus[static_cast<unsigned char>(c)]; n > 0) more += static_cast<std::size_t>(std::exchange(n, 0));
+  for (char const c : b)
+    if (auto& n = surplus[static_cast<unsigned char>(c)]; n < 0)
+      fewer += static_cast<std::size_t>(-std::exchange(n, 0));
   return std::max(more, fewer);
 }
 
@@ -156,7 +160,9 @@ void suggest(std::string_view wanted, std::vector<std::string> names, diagnostic
   // Of tens of thousands, most are too far away to be looked at closely.
   auto const bearable = std::max<std::size_t>(2, wanted.size() / 3);
   std::erase_if(names, [&](std::string const& n) {
-    return least_distance(wanted, n) > bearable && (wanted.size() < 4 || n.find(wanted) == std::string::npos);
+    auto const longer = n.size() > wanted.size() ? n.size() - wanted.size() : wanted.size() - n.size();
+    bool const far = longer > bearable || least_distance(wanted, n) > bearable;
+    return far && (wanted.size() < 4 || n.find(wanted) == std::string::npos);
   });
   if (names.empty()) return;
   auto const closest = nearest(wanted, names, 1).front();

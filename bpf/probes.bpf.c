@@ -81,7 +81,7 @@ int by_section_kprobe(struct pt_regs *ctx)
 	return is_marked(ctx) ? see(9, 0, 0) : 0;
 }
 
-SEC("kprobe.multi/__x64_sys_getpgi?")
+SEC("kprobe.multi/*_x64_sys_getpgi?")
 int by_section_kprobe_multi(struct pt_regs *ctx)
 {
 	return is_marked(ctx) ? see(10, 0, 0) : 0;

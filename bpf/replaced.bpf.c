@@ -2,24 +2,25 @@
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 
+// What keeps the compiler from knowing what they return.
+int answer = XDP_DROP;
+int other = 0;
+
 __noinline int chosen(struct xdp_md *ctx)
 {
-	volatile int answer = XDP_DROP;
-
-	return answer;
+	return ctx ? answer : XDP_ABORTED;
 }
 
-__noinline int unlike(struct xdp_md *ctx, int more)
+// With other arguments.
+__noinline int unlike(int more)
 {
-	volatile int answer = more;
-
-	return answer;
+	return other + more;
 }
 
 SEC("xdp")
 int choose(struct xdp_md *ctx)
 {
-	return unlike(ctx, 0) ? XDP_ABORTED : chosen(ctx);
+	return unlike(0) ? XDP_ABORTED : chosen(ctx);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -84,6 +84,13 @@ int nowhere_raw_tracepoint(void *ctx)
 	return 0;
 }
 
+// It lacks the maps of usdt.bpf.h.
+SEC("uprobe")
+int without_usdt(void *ctx)
+{
+	return 0;
+}
+
 SEC("xdp")
 int of_another_type(struct xdp_md *ctx)
 {

@@ -21,7 +21,6 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
-#include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -131,7 +130,7 @@ void explain_raw_tracepoint(raw_tracepoint_target const& t, error_code& ec, diag
 void explain_freplace(freplace_target const& t, error_code& ec, diagnostics& details) {
   if (ec == sys_errc::bad_file_descriptor) {
     details.hint = "program_fd is that of a loaded program: program::fd()";
-  } else if (ec == sys_errc::no_such_process) {  // libbpf says ESRCH
+  } else if (ec == sys_errc::no_such_file_or_directory || ec == sys_errc::no_such_process) {
     auto names = global_functions_of(t.program_fd);
     details.message += "; that program has no function '" + t.function + "' that may be replaced";
     details.hint = "a function that may be replaced is global, and compiled with BTF and __noinline";
@@ -180,6 +179,16 @@ std::string_view call_for(program_type type) {
     default:
       return {};
   }
+}
+
+// Where BPF is none of the security modules, the kernel attaches such programs all the same, and never runs them.
+refusal lsm_refusal() {
+  std::ifstream file{"/sys/kernel/security/lsm"};
+  std::string modules;
+  if (!std::getline(file, modules)) return {};  // securityfs is not mounted
+  if ((',' + modules + ',').find(",bpf,") != std::string::npos) return {};
+  return {from_libbpf(EOPNOTSUPP), "it would never run, because BPF is none of the kernel's security modules",
+          "those are " + modules + ": boot with lsm=" + modules + ",bpf"};
 }
 
 // The CPUs that are online, from a list such as "0-3,5".
@@ -248,17 +257,11 @@ int attach_perf_events(perf_event_options const& o, attach_subject const& p, att
       if (int const err = attach_perf_event(o, -1, cpu, p, into); err != 0) return err;
     return into.empty() ? ENODEV : 0;
   }
-  // Until a look finds no thread that is new: one that is started meanwhile by one that is sampled is sampled, too, but
-  // not one that was started by another. Those that end in between are no failure.
-  std::set<pid_t> known;
-  for (bool more = true; more;) {
-    more = false;
-    for (pid_t const thread : threads_of(o.pid == 0 ? getpid() : o.pid)) {
-      if (!known.insert(thread).second) continue;
-      int const err = attach_perf_event(o, thread, o.cpu.value_or(-1), p, into);
-      if (err != 0 && err != ESRCH) return err;
-      more = true;
-    }
+  // One look: a thread that one of these starts from now on is sampled with it, and would be sampled twice after
+  // another look. Those that end in between are no failure.
+  for (pid_t const thread : threads_of(o.pid == 0 ? getpid() : o.pid)) {
+    int const err = attach_perf_event(o, thread, o.cpu.value_or(-1), p, into);
+    if (err != 0 && err != ESRCH) return err;
   }
   return into.empty() ? ESRCH : 0;
 }
@@ -358,7 +361,10 @@ attach_plan plan_of(section_target const&, program_core const& core) {
       .kind = kind,
       .where = "'" + core.section + "'",
       .attach =
-          [kind](attach_subject const& p, attachment_list& into) {
+          [kind, &core](attach_subject const& p, attachment_list& into) {
+            // As for the call of its own, libbpf needs help with patterns.
+            if (auto const place = place_in(core.section, kind); place && kind == link_kind::kprobe_multi)
+              return plan_of(std::get<kprobe_multi_target>(*place), core).attach(p, into);
             return keep(bpf_program__attach(p.raw), into, kind == link_kind::usdt ? p.object : nullptr);
           },
       .explain =
@@ -426,6 +432,7 @@ attach_plan plan_of(trace_target const& t, program_core const& core) {
       .types = {program_type::tracing, program_type::lsm},
       .refuse = [t](attach_subject const& p) -> refusal {
         auto const type = bpf_program__expected_attach_type(p.raw);
+        if (type == BPF_LSM_MAC) return lsm_refusal();
         if (type == BPF_TRACE_ITER)
           return {errc::wrong_program_type, "it is an iterator", "iterators are not attached to a function"};
         if (type == BPF_LSM_CGROUP)

@@ -1,6 +1,7 @@
 // Programs at functions of the kernel, of this program and of a library.
 #include "attach_features.hpp"
 #include "calls.hpp"
+#include "few_descriptors.hpp"
 #include "forms.hpp"
 #include "privileges.hpp"
 #include "seen.hpp"
@@ -14,7 +15,6 @@
 #include <boost/test/unit_test.hpp>
 
 #include <link.h>
-#include <sys/resource.h>
 #include <sys/sdt.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -38,8 +38,10 @@ namespace fs = std::filesystem;
 using test::attaches;
 using test::contains;
 using test::feature_here;
+using test::few_descriptors;
 using test::kernel_error;
 using test::mark;
+using test::next_descriptor;
 using test::refusal;
 using tinybpf::diagnostics;
 using tinybpf::errc;
@@ -176,29 +178,6 @@ class text_file {
 
  private:
   fs::path folder_;
-};
-
-int next_descriptor() {
-  int const fd = test::checked(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), "dup");
-  close(fd);
-  return fd;
-}
-
-/// While alive, only so many descriptors more can be opened.
-class few_descriptors {
- public:
-  explicit few_descriptors(int more) {
-    test::checked(getrlimit(RLIMIT_NOFILE, &before_), "getrlimit");
-    auto now = before_;
-    now.rlim_cur = static_cast<rlim_t>(next_descriptor() + more);
-    test::checked(setrlimit(RLIMIT_NOFILE, &now), "setrlimit");
-  }
-  few_descriptors(few_descriptors const&) = delete;
-  few_descriptors& operator=(few_descriptors const&) = delete;
-  ~few_descriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
 };
 
 // The probes.
@@ -843,6 +822,14 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
   BOOST_TEST(contains(attach(text.path(), ENOEXEC).message, "no ELF file"));
   BOOST_TEST(contains(attach(text.folder(), EISDIR).message, "is a directory"));
   BOOST_TEST(contains(attach("libboost_unit_test_framework.so.1.81.0", ENOENT).message, "no USDT at all"));
+}
+
+BOOST_AUTO_TEST_CASE(say_that_the_maps_are_missing) {
+  auto const obj = tinybpf::load(TRACES_BPF_O);
+  auto const p = obj.program("without_usdt");
+  auto const details =
+      refusal(kernel_error(ESRCH), [&](auto&... out) { return p.attach_usdt(self, "tinybpf_test", "place", out...); });
+  BOOST_TEST(contains(details.hint, "usdt.bpf.h"), details.hint);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -67,7 +67,7 @@ struct ksyscall_options {
 /// Of uprobes and uretprobes. The name of a function is looked up in the binary's symbols.
 struct uprobe_options {
   bool retprobe = false;
-  std::size_t offset = 0;          ///< Bytes behind the function's start or, without a function, into the file.
+  std::size_t offset = 0;          ///< Bytes behind the function's start, not with `retprobe`; or into the file.
   pid_t pid = -1;                  ///< Only in this process; 0 is the caller's own, -1 is all, also those to come.
   std::uint64_t cookie = 0;        ///< Wants Linux 5.15.
   std::size_t ref_ctr_offset = 0;  ///< Offset in the file of a counter that the kernel keeps above 0 while attached.
@@ -87,13 +87,15 @@ struct usdt_options {
 };
 
 /// Of samples by time, or by a counter of the processor. The defaults make it run once a millisecond of a CPU's work.
+/// A period and a frequency at once are EINVAL. The link has an attachment for each CPU or, with `pid`, for each
+/// thread.
 struct perf_event_options {
   std::uint32_t type = 1;       ///< PERF_TYPE_SOFTWARE
   std::uint64_t config = 0;     ///< PERF_COUNT_SW_CPU_CLOCK; with PERF_TYPE_HARDWARE 0 is cycles, and so on.
   std::uint64_t period = 0;     ///< Run once in so many events (nanoseconds of the CPU clock); 0: by frequency.
   std::uint64_t frequency = 0;  ///< Run so often a second; 0 with a period of 0 means 1,000.
   std::optional<int> cpu = {};  ///< This CPU only; all that are online if empty.
-  pid_t pid = -1;               ///< Only while this process runs; 0 is the caller, -1 everything.
+  pid_t pid = -1;               ///< Only this process: its threads and those that they start; 0 is the caller's own.
   std::uint64_t cookie = 0;     ///< Wants Linux 5.15.
 };
 

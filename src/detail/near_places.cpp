@@ -39,7 +39,11 @@ std::size_t least_distance(std::string_view a, std::string_view b) {
   for (char const c : b) --surplus[static_cast<unsigned char>(c)];
   std::size_t more = 0;
   std::size_t fewer = 0;
-  for (int const n : surplus) (n > 0 ? more : fewer) += static_cast<std::size_t>(std::abs(n));
+  for (char const c : a)
+    if (auto& n = surplus[static_cast<unsigned char>(c)]; n > 0) more += static_cast<std::size_t>(std::exchange(n, 0));
+  for (char const c : b)
+    if (auto& n = surplus[static_cast<unsigned char>(c)]; n < 0)
+      fewer += static_cast<std::size_t>(-std::exchange(n, 0));
   return std::max(more, fewer);
 }
 
@@ -49,6 +53,20 @@ struct free_btf {
 using owned_btf = std::unique_ptr<::btf, free_btf>;
 
 owned_btf kernel_btf() { return owned_btf{btf__load_vmlinux_btf()}; }
+
+// The names of the kernel's types of a kind, without the prefix that they all have.
+std::vector<std::string> kernel_types(__u32 kind, std::string_view prefix) {
+  std::vector<std::string> all;
+  auto const types = kernel_btf();
+  if (!types) return all;
+  for (__u32 id = 1; id < btf__type_cnt(types.get()); ++id) {
+    auto const* const type = btf__type_by_id(types.get(), id);
+    if (::btf_kind(type) != kind) continue;
+    std::string_view const name = btf__name_by_offset(types.get(), type->name_off);
+    if (name.starts_with(prefix)) all.emplace_back(name.substr(prefix.size()));
+  }
+  return all;
+}
 
 struct end_elf {
   void operator()(Elf* e) const noexcept { elf_end(e); }
@@ -142,7 +160,9 @@ void suggest(std::string_view wanted, std::vector<std::string> names, diagnostic
   // Of tens of thousands, most are too far away to be looked at closely.
   auto const bearable = std::max<std::size_t>(2, wanted.size() / 3);
   std::erase_if(names, [&](std::string const& n) {
-    return least_distance(wanted, n) > bearable && (wanted.size() < 4 || n.find(wanted) == std::string::npos);
+    auto const longer = n.size() > wanted.size() ? n.size() - wanted.size() : wanted.size() - n.size();
+    bool const far = longer > bearable || least_distance(wanted, n) > bearable;
+    return far && (wanted.size() < 4 || n.find(wanted) == std::string::npos);
   });
   if (names.empty()) return;
   auto const closest = nearest(wanted, names, 1).front();
@@ -233,17 +253,26 @@ std::vector<std::string> tracepoints(std::string_view category) {
 }
 
 std::vector<std::string> raw_tracepoints() {
-  constexpr std::string_view prefix = "btf_trace_";  // the typedefs of the functions that tracepoints call
-  std::vector<std::string> all;
-  auto const types = kernel_btf();
-  if (!types) return all;
-  for (__u32 id = 1; id < btf__type_cnt(types.get()); ++id) {
-    auto const* const type = btf__type_by_id(types.get(), id);
-    if (!btf_is_typedef(type)) continue;
-    std::string_view const name = btf__name_by_offset(types.get(), type->name_off);
-    if (name.starts_with(prefix)) all.emplace_back(name.substr(prefix.size()));
-  }
-  return all;
+  return kernel_types(BTF_KIND_TYPEDEF, "btf_trace_");  // the typedefs of the functions that tracepoints call
+}
+
+void suggest_trace_target(std::string_view section, diagnostics& details) {
+  constexpr std::string_view before = "failed to find kernel BTF type ID of '";
+  std::string_view const log = details.log;
+  auto const at = log.find(before);
+  if (at == std::string_view::npos) return;
+  auto name = log.substr(at + before.size());
+  name = name.substr(0, name.find('\''));
+  auto const prefix = section.substr(0, section.find('/'));
+  bool const tracepoint = prefix == "tp_btf";
+  bool const lsm = prefix.starts_with("lsm");
+  details.message += "; the kernel has no " +
+                     std::string{tracepoint ? "tracepoint"
+                                 : lsm      ? "LSM hook"
+                                            : "function"} +
+                     " '" + std::string{name} + "' in its BTF";
+  if (details.hint.empty() && !tracepoint && !lsm) details.hint = "what is inlined is not there";
+  suggest(name, tracepoint ? raw_tracepoints() : kernel_types(BTF_KIND_FUNC, lsm ? "bpf_lsm_" : ""), details);
 }
 
 bool kernel_struct_has(char const* name, std::string_view member) {

@@ -42,6 +42,10 @@ std::vector<std::string> tracepoints(std::string_view category = {});
 /// Of the kernel itself, without its modules.
 std::vector<std::string> raw_tracepoints();
 
+/// Says what is near to the function or BTF tracepoint that libbpf's text about a load calls unknown, if it does. The
+/// section is that of the program that was refused.
+void suggest_trace_target(std::string_view section, diagnostics& details);
+
 /// True if a struct of the kernel has a member of that name.
 bool kernel_struct_has(char const* name, std::string_view member);
 

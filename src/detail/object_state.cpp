@@ -1,6 +1,7 @@
 #include "object_state.hpp"
 
 #include "log_capture.hpp"
+#include "near_places.hpp"
 #include "privileges.hpp"
 #include "verifier_log.hpp"
 
@@ -260,6 +261,8 @@ void object_state::explain_load_failure(int err, std::string log, error_code& ec
   }
   details.log = std::move(log);
   report(ec, details, code, std::move(message), std::move(hint));
+  for (auto const& p : programs_)
+    if (p.name == details.program) suggest_trace_target(p.section, details);
 }
 
 }  // namespace tinybpf::detail

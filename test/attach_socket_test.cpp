@@ -577,6 +577,7 @@ struct two_connections : sockets {
     auto const fd = static_cast<std::uint64_t>(s.native_handle());
     checked(bpf_map_update_elem(socks.fd(), &key, &fd, BPF_ANY), "bpf_map_update_elem");
   }
+  void take(std::uint32_t key) const { checked(bpf_map_delete_elem(socks.fd(), &key), "bpf_map_delete_elem"); }
   static void send(tcp::socket& s) { asio::write(s, asio::buffer("hello", 5)); }
   static std::string receive(tcp::socket& s) {
     std::string text(5, '\0');
@@ -599,6 +600,9 @@ BOOST_FIXTURE_TEST_CASE(redirects_messages, two_connections, *shows("sk_msg")) {
     check_fails([&](auto&... r) { return program("on_msg").attach_sockmap(socks, r...); }, test::kernel_error(EBUSY),
                 "map 'socks'", "program 'on_msg' (id ");
   }
+  // A socket keeps what it has got from the map as long as it is in there.
+  take(0);
+  put(0, first.near);
   send(first.near);
   BOOST_TEST(receive(first.far) == "hello");
   BOOST_TEST(seen(msg) == 1);

@@ -114,7 +114,7 @@ void add_filter(int index, int point, int program, std::uint32_t handle, std::ui
   options.prog_fd = program;
   options.handle = handle;
   options.priority = priority;
-  options.flags = replace ? BPF_TC_F_REPLACE : 0U;
+  if (replace) options.flags = BPF_TC_F_REPLACE;
   BOOST_REQUIRE(bpf_tc_attach(&hook, &options) == 0);
 }
 
@@ -389,7 +389,6 @@ BOOST_FIXTURE_TEST_CASE(removes_the_qdisc_with_the_last_of_its_filters, network)
 }
 
 BOOST_FIXTURE_TEST_CASE(leaves_no_qdisc_when_it_fails, network) {
-  // An interface that an old ingress qdisc has: nothing is changed.
   error_code ec;
   diagnostics details;
   BOOST_TEST(!a.attach_tc(4711, ec, details).attached());
@@ -684,6 +683,17 @@ BOOST_FIXTURE_TEST_CASE(sees_and_drops_packets, network) {
   s.send('c');
   BOOST_TEST(s.receive() == 'c');
   BOOST_TEST(packets == 2U);
+}
+
+BOOST_FIXTURE_TEST_CASE(is_attached_off_the_loop, network) {
+  auto const hook = tinybpf::load(PACKET_HOOK_BPF_O);
+  own_socket const s;
+  asio::io_context io;
+  auto const link =
+      test::run(io, tinybpf::async_attach(io.get_executor(), hook.program("on_hook"), tinybpf::netfilter_target{}));
+  s.send('a');
+  BOOST_TEST(s.receive() == 'a');
+  BOOST_TEST(hook.global<std::uint64_t>("packets") == 1U);
 }
 
 BOOST_FIXTURE_TEST_CASE(names_what_there_is_not, network) {

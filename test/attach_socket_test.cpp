@@ -203,8 +203,8 @@ BOOST_FIXTURE_TEST_CASE(takes_the_direction_from_the_options, in_group) {
 
 BOOST_FIXTURE_TEST_CASE(refuses_sockets, in_group, *shows("cgroup/sock_create")) {
   auto const make = [] {
-    asio::io_context io;
-    udp::socket s{io};
+    asio::io_context io_;
+    udp::socket s{io_};
     error_code ec;
     s.open(udp::v4(), ec);
     return text_of(ec);

@@ -282,8 +282,8 @@ class program {
     return attach_tc(std::move(interface), tc_options{}, report...);
   }
 
-  /// Attaches to an interface through TCX. ENODEV if there is no such interface; EEXIST if the program is there already;
-  /// ENOENT and ESTALE if the order cannot be as asked for; EINVAL before Linux 6.6.
+  /// Attaches to an interface through TCX. ENODEV if there is no such interface; EEXIST if the program is there
+  /// already; ENOENT and ESTALE if the order cannot be as asked for; EINVAL before Linux 6.6.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_tcx(interface_ref interface, tcx_options options, Report&... report) const {
@@ -309,8 +309,8 @@ class program {
     return attach_netkit(std::move(interface), netkit_options{}, report...);
   }
 
-  /// Attaches to a control group, and those below it. ENOENT, ENOTDIR or EBADF if there is no such group; EPERM if it, or
-  /// one above it, is held in a way that leaves no room; EBUSY if a program would be replaced.
+  /// Attaches to a control group, and those below it. ENOENT, ENOTDIR or EBADF if there is no such group; EPERM if it,
+  /// or one above it, is held in a way that leaves no room; EBUSY if a program would be replaced.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_cgroup(path_or_fd cgroup, cgroup_options options, Report&... report) const {
@@ -361,9 +361,9 @@ class program {
   }
 
   /// Attaches to a socket of Asio's, of any kind, or whatever else has a `native_handle()`. The link refers to the
-  /// socket without keeping it open: once the socket is closed, there is nothing left to detach, and a later socket with
-  /// the same descriptor is left alone. EBADF if the socket is not open; EBUSY if it has a filter; EPERM if that is
-  /// locked.
+  /// socket without keeping it open: once the socket is closed, there is nothing left to detach, and a later socket
+  /// with the same descriptor is left alone. EBADF if the socket is not open; EBUSY if it has a filter; EPERM if that
+  /// is locked.
   template <class Socket, class... Report>
     requires detail::report_arguments<Report...> && requires(Socket& s) { int{s.native_handle()}; }
   link attach_to(Socket& socket, socket_options options, Report&... report) const {

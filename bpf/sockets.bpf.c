@@ -1,6 +1,5 @@
 // Counts what sockets and their control groups do, and interferes with some of it.
 #include <linux/bpf.h>
-#include <sys/socket.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -170,6 +169,7 @@ int on_getsockopt(struct bpf_sockopt *ctx)
 		return 0;
 	value[0] = 77;
 	ctx->retval = 0;
+	barrier(); // one store for both is refused
 	ctx->optlen = 1;
 	return 1;
 }

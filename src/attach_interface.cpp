@@ -257,7 +257,7 @@ class tc_attachment final : public attachment {
       tc_hook hook{index_, point_};
       auto options = sized<bpf_tc_opts>();
       options.prog_fd = program;
-      options.flags = replace ? BPF_TC_F_REPLACE : 0U;
+      if (replace) options.flags = BPF_TC_F_REPLACE;
       options.handle = handle_;
       options.priority = priority_;
       last_ = bpf_tc_attach(&hook, &options);

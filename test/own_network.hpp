@@ -102,6 +102,9 @@ class own_network {
     close(before_);
   }
 
+  /// The namespace that the thread goes back to: in a test program the machine's first one.
+  int before() const noexcept { return before_; }
+
  private:
   int before_;
 };

@@ -178,9 +178,10 @@ struct cgroup_options {
   std::optional<attach_type> type = {};
 };
 
-/// Of sockmaps and sockhashes, which lend their programs to the sockets in them, when those are put into the map:
-/// attach first. Since Linux 6.10 it is a BPF link, which ends with the process; before, the program stays with the
-/// map. A map has one program of each kind: EBUSY if there is one (Linux 5.17; before, it is replaced).
+/// Of sockmaps and sockhashes. A socket gets the map's programs when it is put into the map, and keeps them until it is
+/// taken out, also when they are detached meanwhile: attach first. Since Linux 6.10 it is a BPF link, which ends with
+/// the process; before, the program stays with the map. A map has one program of each kind: EBUSY if there is one
+/// (Linux 5.17; before, it is replaced).
 struct sockmap_options {
   /// sk_skb_stream_parser, sk_skb_stream_verdict, sk_skb_verdict or sk_msg_verdict; what the section says if empty.
   std::optional<attach_type> type = {};

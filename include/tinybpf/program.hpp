@@ -437,7 +437,9 @@ class program {
     return attach_xdp(std::move(interface), xdp_options{}, report...);
   }
 
-  /// Attaches to an interface through clsact, as `tc filter add` does.
+  /// Attaches to an interface through clsact, as `tc filter add` does. ENODEV if there is no such interface; EEXIST if
+  /// handle and priority are another filter's; EINVAL for numbers that make no sense. What another took the place of,
+  /// and what is gone with its interface, is detached without an error.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_tc(interface_ref interface, tc_options options, Report&... report) const {
@@ -450,7 +452,8 @@ class program {
     return attach_tc(std::move(interface), tc_options{}, report...);
   }
 
-  /// Attaches to an interface through TCX.
+  /// Attaches to an interface through TCX. ENODEV if there is no such interface; EEXIST if the program is there
+  /// already; ENOENT and ESTALE if the order cannot be as asked for; EINVAL before Linux 6.6.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_tcx(interface_ref interface, tcx_options options, Report&... report) const {
@@ -463,7 +466,7 @@ class program {
     return attach_tcx(std::move(interface), tcx_options{}, report...);
   }
 
-  /// Attaches to a netkit device.
+  /// Attaches to a netkit device. ENODEV, ENXIO or EACCES if there is none, or if it is its peer; otherwise as for TCX.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_netkit(interface_ref interface, netkit_options options, Report&... report) const {
@@ -476,7 +479,8 @@ class program {
     return attach_netkit(std::move(interface), netkit_options{}, report...);
   }
 
-  /// Attaches to a control group, and those below it.
+  /// Attaches to a control group, and those below it. ENOENT, ENOTDIR or EBADF if there is no such group; EPERM if it,
+  /// or one above it, is held in a way that leaves no room; EBUSY if a program would be replaced.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_cgroup(path_or_fd cgroup, cgroup_options options, Report&... report) const {
@@ -489,7 +493,8 @@ class program {
     return attach_cgroup(std::move(cgroup), cgroup_options{}, report...);
   }
 
-  /// Attaches to the sockets of a sockmap or sockhash, those to come as well.
+  /// Attaches to a sockmap or sockhash, for the sockets that are put into it from now on. EBADF if the map is closed;
+  /// EINVAL if it is of another type; EBUSY if it has a program of this kind.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_sockmap(map sockets, sockmap_options options, Report&... report) const {
@@ -502,14 +507,16 @@ class program {
     return attach_sockmap(std::move(sockets), sockmap_options{}, report...);
   }
 
-  /// Attaches to a network namespace, such as "/proc/self/ns/net".
+  /// Attaches to a network namespace, such as "/proc/thread-self/ns/net". EINVAL if that is something else; EEXIST and
+  /// E2BIG if it can have no more, as of flow dissectors.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_netns(path_or_fd netns, Report&... report) const {
     return attach(netns_target{std::move(netns)}, report...);
   }
 
-  /// Attaches to a hook of the kernel's packet filter, in the network namespace of the calling thread.
+  /// Attaches to a hook of the kernel's packet filter, in the network namespace of the calling thread. EBUSY if another
+  /// program has the priority; EAFNOSUPPORT, EPROTO or ERANGE if there is no such family, hook or priority.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_netfilter(netfilter_options options, Report&... report) const {
@@ -524,7 +531,9 @@ class program {
   }
 
   /// Attaches to a socket of Asio's, of any kind, or whatever else has a `native_handle()`. The link refers to the
-  /// socket without keeping it open: once the socket is closed, there is nothing left to detach.
+  /// socket without keeping it open: once the socket is closed, there is nothing left to detach, and a later socket
+  /// with the same descriptor is left alone. EBADF if the socket is not open; EBUSY if it has a filter; EPERM if that
+  /// is locked.
   template <class Socket, class... Report>
     requires detail::report_arguments<Report...> && requires(Socket& s) { int{s.native_handle()}; }
   link attach_to(Socket& socket, socket_options options, Report&... report) const {

@@ -85,7 +85,7 @@ std::shared_ptr<iter_reading> iter_reading::open(link const& l, error_code& ec, 
     report(ec, details, last_errno(), "cannot duplicate the descriptor of an iterator's link");
     return nullptr;
   }
-  auto name = origin.program.empty() ? std::move(target) : origin.program;
+  auto name = origin.program.empty() ? target : origin.program;
   auto opened = make(std::move(own), std::move(name), origin.types, ec, details);
   if (!ec) begin(ec, details);
   return opened;

@@ -113,7 +113,7 @@ void explain_tracepoint(tracepoint_target const& t, error_code& ec, diagnostics&
     details.message += "; the category '" + t.category + "' has no '" + t.name + "'";
     suggest(t.name, tracepoints(t.category), details);
   }
-  details.hint = "a module's tracepoints are there once it is loaded";
+  details.hint = "the running kernel has no such place to attach to; those of a module are there once it is loaded";
 }
 
 void explain_raw_tracepoint(raw_tracepoint_target const& t, error_code& ec, diagnostics& details) {
@@ -123,7 +123,9 @@ void explain_raw_tracepoint(raw_tracepoint_target const& t, error_code& ec, diag
     details.hint = "the program may read more arguments than the tracepoint has";
   if (ec != sys_errc::no_such_file_or_directory) return;
   details.message += "; the kernel has no tracepoint '" + t.name + "'";
-  details.hint = "a raw tracepoint has a name without a category, such as 'sched_switch'";
+  details.hint =
+      "the running kernel has no such place to attach to; a raw tracepoint is named without its category, such as "
+      "sched_switch";
   suggest(t.name, raw_tracepoints(), details);
 }
 

@@ -770,7 +770,8 @@ BOOST_FIXTURE_TEST_CASE(attach_on_the_worker, probes) {
 }
 
 BOOST_FIXTURE_TEST_CASE(leave_nothing_behind_when_the_second_place_fails, probes) {
-  // Each place takes two descriptors. The limit goes up until there are enough for both.
+  // Each place takes two descriptors, unless libbpf and the kernel have uprobe.multi. The limit goes up until there are
+  // enough.
   auto const p = program("on_usdt");
   { auto const once = p.attach_usdt(self, "tinybpf_test", "place"); }  // libbpf keeps some descriptors from now on
   int failures = 0;
@@ -793,7 +794,7 @@ BOOST_FIXTURE_TEST_CASE(leave_nothing_behind_when_the_second_place_fails, probes
     BOOST_TEST(seen.during(slot::usdt, [] { pass_place_too(1, 1); }) == 0);
   }
   BOOST_TEST(attached);
-  BOOST_TEST(failures >= 4);
+  BOOST_TEST(failures >= (uprobe_multi_here() ? 1 : 4));
 }
 
 BOOST_FIXTURE_TEST_CASE(name_what_is_near_to_an_unknown_one, probes) {
@@ -946,11 +947,11 @@ BOOST_FIXTURE_TEST_CASE(kernels_without_kprobe_multi_are_told, probes) {
     BOOST_TEST(l.attached());
     return;
   }
-  for (auto const& functions : {tinybpf::kprobe_multi_target{getpgid_in_kernel},
-                                tinybpf::kprobe_multi_target{std::vector<std::string>{getpgid_in_kernel}}}) {
-    auto const details = refusal(kernel_error(EOPNOTSUPP), [&](auto&... out) { return p.attach(functions, out...); });
-    BOOST_TEST(contains(details.hint, "CONFIG_FPROBE"), details.hint);
-  }
+  // By their names: what a pattern stands for is in tracefs, which such a kernel may not let us read.
+  std::vector<std::string> const functions{getpgid_in_kernel};
+  auto const details =
+      refusal(kernel_error(EOPNOTSUPP), [&](auto&... out) { return p.attach_kprobe_multi(functions, out...); });
+  BOOST_TEST(contains(details.hint, "CONFIG_FPROBE"), details.hint);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

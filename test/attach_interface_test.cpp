@@ -493,7 +493,7 @@ test::probe_result tcx_attaches() {
 
 test::probe_result there_is_netkit() {
   own_network const n;
-  if (std::system("ip link add nk0 type netkit 2>/dev/null") != 0) return {false, "no such device"};
+  if (std::system("ip link add primary type netkit 2>/dev/null") != 0) return {false, "no such device"};
   return {LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3, "libbpf is too old"};
 }
 
@@ -593,33 +593,33 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_SUITE(netkit, *feature_here("netkit", there_is_netkit))
 
 BOOST_FIXTURE_TEST_CASE(sees_what_the_device_sends, network) {
-  shell("ip link add nk0 type netkit");
-  // The peer has a name that the kernel gave.
+  shell("ip link add primary type netkit");
+  // The peer has a name that the kernel gave: the first that is free.
   std::string peer;
-  for (auto const* const name : {"nk1", "netkit0"})
+  for (auto const* const name : {"nk0", "netkit0"})
     if (index_of(name) != 0) peer = name;
   BOOST_REQUIRE(!peer.empty());
-  shell("ip link set nk0 up");
+  shell("ip link set primary up");
   shell("ip link set " + peer + " up");
   auto const count = obj.program("count_ip");
   auto const send = [](char const* from) { wire{index_of(from)}.send(frame_of(ETH_P_IP, 60)); };
   {
-    auto const link = count.attach_netkit("nk0");
+    auto const link = count.attach_netkit("primary");
     BOOST_TEST((link.kind() == link_kind::netkit));
     BOOST_TEST(link.fd() >= 0);
-    send("nk0");
+    send("primary");
     BOOST_TEST(seen(ip) == 1);
     send(peer.c_str());
     BOOST_TEST(seen(ip) == 1);
   }
   {
-    auto const link = count.attach_netkit("nk0", netkit_options{.side = netkit_side::peer});
-    send("nk0");
+    auto const link = count.attach_netkit("primary", netkit_options{.side = netkit_side::peer});
+    send("primary");
     BOOST_TEST(seen(ip) == 1);
     send(peer.c_str());
     BOOST_TEST(seen(ip) == 2);
   }
-  send("nk0");
+  send("primary");
   BOOST_TEST(seen(ip) == 2);
   check_fails([&](auto&... r) { return count.attach_netkit(peer, r...); }, test::kernel_error(EACCES), "netkit",
               "primary");

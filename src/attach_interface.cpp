@@ -3,6 +3,8 @@
 #include "detail/network.hpp"
 #include "detail/report.hpp"
 
+#include <tinybpf/link_info.hpp>
+
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/pkt_sched.h>
@@ -62,7 +64,7 @@ class xdp_attachment final : public attachment {
   xdp_attachment(int index, std::uint32_t mode, owned_descriptor program)
       : index_{index}, mode_{mode}, program_{std::move(program)} {}
   ~xdp_attachment() override {
-    if (attached_ && ends_with_its_owner(*this)) detach();
+    if (attached_ && !left()) detach();
   }
 
   int attach(int in_place_of) noexcept {
@@ -74,7 +76,27 @@ class xdp_attachment final : public attachment {
     return err;
   }
 
-  int fd() const noexcept override { return -1; }
+  bool stays_by_itself() const noexcept override { return true; }
+
+  int update_program(int next, int expected) noexcept override {
+    if (expected >= 0 && id_of_program(expected) != id_of_program(program_.get())) return EPERM;
+    auto copy = duplicate_of(next);
+    if (copy.get() < 0) return errno;
+    int const err = netns_.call([&] {
+      auto options = sized<bpf_xdp_attach_opts>();
+      options.old_prog_fd = program_.get();
+      return bpf_xdp_attach(index_, copy.get(), mode_ | XDP_FLAGS_REPLACE, &options);
+    });
+    if (err == 0) program_ = std::move(copy);
+    return err;
+  }
+
+  bool describe(link_info& into) const override {
+    into.program_id = id_of_program(program_.get());
+    into.detail = xdp_info{.ifindex = static_cast<std::uint32_t>(index_)};
+    return true;
+  }
+
   int detach() noexcept override {
     if (!std::exchange(attached_, false)) return 0;
     int const err = std::abs(netns_.call([&] {
@@ -221,7 +243,7 @@ class tc_attachment final : public attachment {
         handle_{options.handle},
         priority_{options.priority} {}
   ~tc_attachment() override {
-    if (attached_ && ends_with_its_owner(*this)) detach();
+    if (attached_ && !left()) detach();
   }
 
   int attach(int program, bool replace) {
@@ -239,7 +261,35 @@ class tc_attachment final : public attachment {
     return err;
   }
 
-  int fd() const noexcept override { return -1; }
+  bool stays_by_itself() const noexcept override { return true; }
+
+  /// The kernel swaps in one step, and cannot be told which program is expected: that is looked at before.
+  int update_program(int next, int expected) noexcept override {
+    return netns_.call([&] {
+      std::lock_guard const lock{uses().mutex};
+      if (!is_there()) return ENOLINK;
+      if (expected >= 0 && id_of_program(expected) != program_id_) return EPERM;
+      tc_hook hook{index_, point_};
+      auto options = sized<bpf_tc_opts>();
+      options.prog_fd = next;
+      options.flags = BPF_TC_F_REPLACE;
+      options.handle = handle_;
+      options.priority = priority_;
+      int const err = bpf_tc_attach(&hook, &options);
+      if (err == 0) program_id_ = options.prog_id;
+      return std::abs(err);
+    });
+  }
+
+  bool describe(link_info& into) const override {
+    into.program_id = program_id_;
+    into.detail = tc_info{.ifindex = static_cast<std::uint32_t>(index_),
+                          .egress = point_ == BPF_TC_EGRESS,
+                          .handle = handle_,
+                          .priority = priority_};
+    return true;
+  }
+
   int detach() noexcept override {
     if (!std::exchange(attached_, false)) return 0;
     return netns_.call([&] { return detach_here(); });

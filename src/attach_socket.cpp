@@ -240,7 +240,7 @@ class socket_attachment final : public attachment {
  public:
   socket_attachment(int socket, socket_role role) noexcept : socket_{socket}, role_{role} {}
   ~socket_attachment() override {
-    if (attached_ && ends_with_its_owner(*this)) detach();
+    if (attached_ && !left()) detach();
   }
 
   int attach(int program) noexcept {
@@ -262,7 +262,8 @@ class socket_attachment final : public attachment {
     return 0;
   }
 
-  int fd() const noexcept override { return -1; }
+  /// As long as there is the socket.
+  bool stays_by_itself() const noexcept override { return true; }
   int detach() noexcept override {
     if (!std::exchange(attached_, false)) return 0;
     auto const same = duplicate_of(socket_);

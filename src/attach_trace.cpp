@@ -248,9 +248,10 @@ int attach_perf_event(perf_event_options const& o, pid_t thread, int cpu, attach
   if (event.get() < 0) return errno;
   auto options = sized<bpf_perf_event_opts>();
   options.bpf_cookie = o.cookie;
-  int const err = keep(bpf_program__attach_perf_event_opts(p.raw, event.get(), &options), into);
-  if (err == 0) static_cast<void>(event.release());  // the link closes it
-  return err;
+  auto* const raw = bpf_program__attach_perf_event_opts(p.raw, event.get(), &options);
+  if (raw == nullptr) return errno;
+  into.push_back(std::make_unique<libbpf_attachment>(raw, nullptr, event.release()));  // the link closes it
+  return 0;
 }
 
 int attach_perf_events(perf_event_options const& o, attach_subject const& p, attachment_list& into) {

@@ -114,14 +114,9 @@ int kept_netns::call(std::function<int()> const& f) const noexcept {
   }
 }
 
-int created_link::detach() noexcept {
-  fd_.reset(-1);
-  return 0;
-}
-
 int keep_created(int created, attachment_list& into) {
   if (created < 0) return created;
-  into.push_back(std::make_unique<created_link>(owned_descriptor{created}));
+  into.push_back(std::make_unique<descriptor_attachment>(owned_descriptor{created}));
   return 0;
 }
 
@@ -138,7 +133,7 @@ std::uint32_t id_of_program(int fd) noexcept {
 }
 
 direct_attachment::~direct_attachment() {
-  if (attached_ && ends_with_its_owner(*this)) detach();
+  if (attached_ && !left()) detach();
 }
 
 int direct_attachment::attach(unsigned flags) noexcept {

@@ -74,25 +74,6 @@ class kept_netns {
   int error_ = 0;
 };
 
-/// True if destroying an attachment detaches it, false once it is to be left attached.
-template <class Attachment>
-bool ends_with_its_owner(Attachment const& a) noexcept {
-  if constexpr (requires { a.left(); }) return !a.left();
-  return true;
-}
-
-/// A bpf_link that bpf_link_create() made.
-class created_link final : public attachment {
- public:
-  explicit created_link(owned_descriptor fd) noexcept : fd_{std::move(fd)} {}
-
-  int fd() const noexcept override { return fd_.get(); }
-  int detach() noexcept override;
-
- private:
-  owned_descriptor fd_;
-};
-
 /// Takes over what bpf_link_create() returned; 0, or the errno.
 int keep_created(int created, attachment_list& into);
 
@@ -118,8 +99,8 @@ class direct_attachment final : public attachment {
 
   int attach(unsigned flags) noexcept;
 
-  int fd() const noexcept override { return -1; }
   int detach() noexcept override;
+  bool stays_by_itself() const noexcept override { return true; }
 
  private:
   owned_descriptor program_;

@@ -1,14 +1,10 @@
 // Whether the kernel has a way to attach, found out with plain libbpf: a program is loaded, alone, and attached.
 #pragma once
 
-#include <boost/test/tree/decorator.hpp>
-#include <boost/test/unit_test.hpp>
-
 #include <bpf/libbpf.h>
 
 #include <functional>
 #include <string>
-#include <utility>
 
 namespace test {
 
@@ -39,16 +35,6 @@ inline bool attaches(char const* file, char const* program, std::function<bpf_li
   bpf_link__destroy(link);
   bpf_object__close(object);
   return attached;
-}
-
-/// A decorator for what takes a feature that `probe`, a real attempt, finds or not.
-inline boost::unit_test::decorator::precondition feature_here(std::string name, std::function<bool()> probe) {
-  return boost::unit_test::decorator::precondition{
-      [name = std::move(name), probe = std::move(probe)](boost::unit_test::test_unit_id) {
-        boost::test_tools::assertion_result result{probe()};
-        result.message() << "this kernel has no " << name;
-        return result;
-      }};
 }
 
 }  // namespace test

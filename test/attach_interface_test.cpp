@@ -1,5 +1,5 @@
 // Programs on interfaces of a network namespace that each case makes for itself, and on the packet filter's hooks.
-#include "network_features.hpp"
+#include "features.hpp"
 #include "own_network.hpp"
 #include "privileges.hpp"
 #include "support.hpp"

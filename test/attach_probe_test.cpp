@@ -1,6 +1,7 @@
 // Programs at functions of the kernel, of this program and of a library.
 #include "attach_features.hpp"
 #include "calls.hpp"
+#include "features.hpp"
 #include "few_descriptors.hpp"
 #include "forms.hpp"
 #include "privileges.hpp"

@@ -1,5 +1,5 @@
 // Programs on sockets, and on what groups them: control groups, network namespaces, maps of sockets.
-#include "network_features.hpp"
+#include "features.hpp"
 #include "own_cgroup.hpp"
 #include "own_network.hpp"
 #include "privileges.hpp"

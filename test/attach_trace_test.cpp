@@ -1,6 +1,7 @@
 // Programs at the places that the kernel offers for tracing, at samples, and in place of other programs' functions.
 #include "attach_features.hpp"
 #include "calls.hpp"
+#include "features.hpp"
 #include "few_descriptors.hpp"
 #include "forms.hpp"
 #include "loop.hpp"

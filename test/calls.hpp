@@ -1,6 +1,7 @@
 // The user's side of bpf/calls.bpf.c.
 #pragma once
 
+#include "features.hpp"
 #include "support.hpp"
 
 #include <tinybpf/link.hpp>
@@ -13,6 +14,7 @@
 #include <bpf/bpf.h>
 
 #include <cstdint>
+#include <functional>
 
 namespace test {
 
@@ -34,14 +36,17 @@ inline std::uint64_t seen(tinybpf::map const& calls, counter which) {
   return value;
 }
 
-/// Probes for "raw_tracepoint twice by one program": older kernels refuse the second time with EEXIST.
-inline boost::system::error_code attach_raw_tracepoint_twice() {
-  auto const obj = tinybpf::load(CALLS_BPF_O);
-  auto const p = obj.program("on_raw");
-  auto const first = p.attach_raw_tracepoint("sys_enter");
-  boost::system::error_code ec;
-  static_cast<void>(p.attach_raw_tracepoint("sys_enter", ec));
-  return ec;
+/// Probes for "raw_tracepoint twice by one program", with calls.bpf.o: older kernels refuse the second time with
+/// EEXIST.
+inline std::function<probe_result()> raw_tracepoint_twice(char const* object) {
+  return [object]() -> probe_result {
+    auto const obj = tinybpf::load(object);
+    auto const p = obj.program("on_raw");
+    auto const first = p.attach_raw_tracepoint("sys_enter");
+    boost::system::error_code ec;
+    static_cast<void>(p.attach_raw_tracepoint("sys_enter", ec));
+    return ec;
+  };
 }
 
 /// The map beyond the life of its object.

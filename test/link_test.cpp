@@ -213,7 +213,8 @@ BOOST_FIXTURE_TEST_CASE(detach_what_they_are_assigned_over, attached_program) {
 }
 
 BOOST_FIXTURE_TEST_CASE(are_independent_of_each_other, attached_program,
-                        *test::feature_here("raw_tracepoint twice by one program", test::attach_raw_tracepoint_twice)) {
+                        *test::feature_here("raw_tracepoint twice by one program",
+                                            test::raw_tracepoint_twice(CALLS_BPF_O))) {
   auto other = obj.program("on_raw_enter").attach();
   BOOST_TEST(sees_of_two() == 4);
   other.detach();
@@ -437,7 +438,8 @@ BOOST_FIXTURE_TEST_CASE(come_and_go_in_several_threads, attached_program) {
 }
 
 BOOST_FIXTURE_TEST_CASE(come_and_go_quickly_in_several_threads, attached_program,
-                        *test::feature_here("raw_tracepoint twice by one program", test::attach_raw_tracepoint_twice)) {
+                        *test::feature_here("raw_tracepoint twice by one program",
+                                            test::raw_tracepoint_twice(CALLS_BPF_O))) {
   attached.detach();
   attach_call const attach = [p = obj.program("on_raw_enter")] { return p.attach(); };
   auto links = attached_by_threads(std::vector<attach_call>(4, attach), 50);

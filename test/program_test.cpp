@@ -170,8 +170,8 @@ BOOST_AUTO_TEST_CASE(to_a_raw_tracepoint_by_name) {
                obj.program("on_raw").attach_raw_tracepoint("sys_enter"));
 }
 
-BOOST_AUTO_TEST_CASE(the_same_program_twice,
-                     *test::feature_here("raw_tracepoint twice by one program", test::attach_raw_tracepoint_twice)) {
+BOOST_AUTO_TEST_CASE(the_same_program_twice, *test::feature_here("raw_tracepoint twice by one program",
+                                                                 test::raw_tracepoint_twice(CALLS_BPF_O))) {
   auto const obj = tinybpf::load(CALLS_BPF_O);
   auto const p = obj.program("on_raw");
   auto const first = p.attach_raw_tracepoint("sys_enter");

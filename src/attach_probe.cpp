@@ -250,8 +250,8 @@ void explain_user_probe(error_code const& ec, diagnostics& details) {
   if (ec != sys_errc::permission_denied && ec != sys_errc::operation_not_permitted) return;
   if (current_capabilities().contains(capability::sys_admin)) return;
   add_hint(details,
-           "uprobes and USDT need CAP_SYS_ADMIN, which the process lacks: run it as root, or attach before it drops "
-           "its capabilities; uprobe.multi does with CAP_BPF and CAP_PERFMON");
+           explain_refusal(capability::sys_admin) +
+               ", or attach before the capabilities are dropped; uprobe.multi does with CAP_BPF and CAP_PERFMON");
 }
 
 void explain_kernel_without_uprobes(error_code const& ec, diagnostics& details) {

@@ -99,12 +99,6 @@ void explain_tracepoint(tracepoint_target const& t, error_code& ec, diagnostics&
     details.hint = "tracefs is not mounted: run `mount -t tracefs tracefs /sys/kernel/tracing`";
     return;
   }
-  auto const id = tracefs_file(path_of_tracepoint(t.category, t.name));
-  bool const readable = !id.empty() && access(id.c_str(), R_OK) == 0;
-  if ((ec == sys_errc::permission_denied || ec == sys_errc::operation_not_permitted) && !readable) {
-    details.hint = "this user may not read tracefs: mount it readable, or grant CAP_DAC_READ_SEARCH";
-    return;
-  }
   if (ec != sys_errc::no_such_file_or_directory) return;
   if (tracefs_file(path_of_tracepoint(t.category, {})).empty() || t.category.empty()) {
     details.message += "; the kernel has no category '" + t.category + "'";

@@ -494,7 +494,7 @@ BOOST_AUTO_TEST_CASE(refuses_what_the_iterator_cannot_walk) {
   BOOST_TEST(!obj.program("dump_element").attach_iter(iter_options::of_process(getpid()), ec, details).attached());
   BOOST_TEST(ec == errc::not_supported);
   BOOST_TEST(!obj.program("no_iterator").attach_iter({}, ec, details).attached());
-  BOOST_TEST(ec == errc::not_supported);
+  BOOST_TEST(ec == errc::wrong_program_type);
   BOOST_TEST(contains(details.hint, "raw_tracepoint/sys_enter"));
 }
 

@@ -732,7 +732,7 @@ BOOST_AUTO_TEST_CASE(programs_that_are_not_loaded_are_refused) {
   obj.load();
   auto const left_out =
       refusal(make_error_code(errc::not_loaded), [&](auto&... out) { return p.attach_perf_event(out...); });
-  BOOST_TEST(contains(left_out.message, "left out"), left_out.message);
+  BOOST_TEST(contains(left_out.message, "autoload is off"), left_out.message);
   obj.close();
   refusal(make_error_code(errc::closed), [&](auto&... out) { return p.attach_perf_event(out...); });
 }

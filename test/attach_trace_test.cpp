@@ -33,9 +33,7 @@
 #include <chrono>
 #include <cstdint>
 #include <ctime>
-#include <functional>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -58,23 +56,6 @@ using tinybpf::link_kind;
 
 namespace {
 
-// What is done to an object before libbpf loads it.
-std::function<void(bpf_object*)> before_load;
-
-}  // namespace
-
-// The linker puts these around libbpf's own.
-extern "C" {
-int __real_bpf_object__load(bpf_object* object);
-int __wrap_bpf_object__load(bpf_object* object);
-int __wrap_bpf_object__load(bpf_object* object) {
-  if (before_load) before_load(object);
-  return __real_bpf_object__load(object);
-}
-}
-
-namespace {
-
 // The slots of traces.bpf.c and of trampolines.bpf.c.
 enum class slot : std::uint32_t {
   tracepoint,
@@ -88,23 +69,16 @@ enum class trampoline : std::uint32_t { fentry, fexit, fmod_ret, lsm };
 
 constexpr int esrch = -3;  // what the kernel answers to the marked call
 
-/// While alive, of each object only this program is loaded.
-class only {
- public:
-  explicit only(std::string name) {
-    before_load = [name = std::move(name)](bpf_object* object) {
-      bpf_program* p = nullptr;
-      bpf_object__for_each_program(p, object) bpf_program__set_autoload(p, bpf_program__name(p) == name);
-    };
-  }
-  only(only const&) = delete;
-  only& operator=(only const&) = delete;
-  ~only() { before_load = nullptr; }
-};
+/// Of the object, only this program will be loaded.
+void keep_only(tinybpf::object const& obj, std::string_view name) {
+  for (auto const& p : obj.programs()) p.set_autoload(p.name() == name);
+}
 
-tinybpf::object load_only(char const* file, char const* program) {
-  only const one{program};
-  return tinybpf::load(file);
+tinybpf::object load_only(char const* file, std::string_view name) {
+  auto obj = tinybpf::object::open(file);
+  keep_only(obj, name);
+  obj.load();
+  return obj;
 }
 
 struct traces {
@@ -238,18 +212,10 @@ bool fmod_ret_here() { return attaches(TRAMPOLINES_BPF_O, "on_fmod_ret", bpf_pro
 bool lsm_here() { return attaches(TRAMPOLINES_BPF_O, "on_lsm", bpf_program__attach_lsm); }
 
 /// Loads the replacement for a function of the program.
-tinybpf::object load_replacement(int program_fd, char const* function = "chosen") {
-  before_load = [=](bpf_object* object) {
-    auto* const p = bpf_object__find_program_by_name(object, "replacement");
-    if (p == nullptr || bpf_program__set_attach_target(p, program_fd, function) != 0)
-      throw std::runtime_error{"bpf_program__set_attach_target"};
-  };
-  error_code ec;
-  diagnostics details;
+tinybpf::object load_replacement(tinybpf::program const& target) {
   auto obj = tinybpf::object::open(REPLACEMENT_BPF_O);
-  obj.load(ec, details);
-  before_load = nullptr;
-  if (ec) throw tinybpf::error{ec, details};
+  obj.program("replacement").set_attach_target(target, "chosen");
+  obj.load();
   return obj;
 }
 
@@ -258,10 +224,10 @@ bool freplace_here() {
   auto* const target = bpf_object__open_file(REPLACED_BPF_O, nullptr);
   auto* const object = bpf_object__open_file(REPLACEMENT_BPF_O, nullptr);
   bpf_link* link = nullptr;
-  if (target != nullptr && object != nullptr && __real_bpf_object__load(target) == 0) {
+  if (target != nullptr && object != nullptr && bpf_object__load(target) == 0) {
     int const fd = bpf_program__fd(bpf_object__find_program_by_name(target, "choose"));
     auto* const p = bpf_object__find_program_by_name(object, "replacement");
-    if (bpf_program__set_attach_target(p, fd, "chosen") == 0 && __real_bpf_object__load(object) == 0)
+    if (bpf_program__set_attach_target(p, fd, "chosen") == 0 && bpf_object__load(object) == 0)
       link = bpf_program__attach_freplace(p, fd, "chosen");
   }
   bool const attached = link != nullptr;
@@ -667,7 +633,7 @@ BOOST_AUTO_TEST_CASE(name_what_is_near_to_an_unknown_function) {
   };
   for (auto const& row : rows) {
     auto obj = tinybpf::object::open(NOWHERE_BPF_O);
-    only const one{row.program};
+    keep_only(obj, row.program);
     error_code ec;
     diagnostics details;
     obj.load(ec, details);
@@ -684,7 +650,7 @@ BOOST_AUTO_TEST_SUITE(replacements, *feature_here("freplace", freplace_here))
 BOOST_AUTO_TEST_CASE(take_a_function_s_place) {
   auto const target = tinybpf::load(REPLACED_BPF_O);
   auto const choose = target.program("choose");
-  auto const obj = load_replacement(choose.fd());
+  auto const obj = load_replacement(choose);
   auto const p = obj.program("replacement");
   BOOST_TEST(answer_of(choose) == XDP_DROP);
   auto l = p.attach_freplace(choose, "chosen");
@@ -706,7 +672,7 @@ BOOST_AUTO_TEST_CASE(take_a_function_s_place) {
 BOOST_AUTO_TEST_CASE(name_the_functions_that_may_be_replaced) {
   auto const target = tinybpf::load(REPLACED_BPF_O);
   auto const choose = target.program("choose");
-  auto const obj = load_replacement(choose.fd());
+  auto const obj = load_replacement(choose);
   auto const p = obj.program("replacement");
   auto const unknown =
       refusal(kernel_error(ENOENT), [&](auto&... out) { return p.attach_freplace(choose, "chosem", out...); });
@@ -762,10 +728,8 @@ BOOST_AUTO_TEST_CASE(programs_that_are_not_loaded_are_refused) {
   auto obj = tinybpf::object::open(TRACES_BPF_O);
   auto const p = obj.program("on_sample");
   refusal(make_error_code(errc::not_loaded), [&](auto&... out) { return p.attach_perf_event(out...); });
-  {
-    only const one{"on_tp_btf"};
-    obj.load();
-  }
+  keep_only(obj, "on_tp_btf");
+  obj.load();
   auto const left_out =
       refusal(make_error_code(errc::not_loaded), [&](auto&... out) { return p.attach_perf_event(out...); });
   BOOST_TEST(contains(left_out.message, "autoload is off"), left_out.message);

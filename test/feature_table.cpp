@@ -35,6 +35,7 @@ constexpr feature table[] = {
     {"fexit", {n, y, y}},
     {"fmod_ret", {n, y, y}},
     {"lsm", {n, y, y}},
+    {"fexit of a program", {n, y, y}},
     {"freplace", {n, y, y}},
 
     // interfaces
@@ -42,6 +43,7 @@ constexpr feature table[] = {
     {"XDP generic", {y, y, y}},
     {"XDP on lo", {y, y, y}},
     {"XDP link update", {y, y, y}},
+    {"XDP bound to a device", {y, y, n}},
     {"clsact ingress", {y, y, y}},
     {"clsact egress", {y, y, y}},
     {"TCX", {y, y, n}, {1, 3}},
@@ -94,6 +96,11 @@ constexpr feature table[] = {
     {"pin link", {y, y, y}},
     {"link update", {y, y, y}},
     {"link outlives its handle", {y, y, y}},
+    {"TCX link info", {y, y, n}},
+    {"netfilter link info", {y, y, n}},
+    {"kprobe.multi link info", {n, y, n}},
+    {"uprobe.multi link info", {y, y, n}},
+    {"fentry link info", {n, y, y}},
     {"run-time statistics", {y, y, y}},
     {"BPF token", {y, y, n}, {1, 4}},
 };

@@ -1,5 +1,6 @@
 // Iterators, read on a loop and without one.
 #include "busy_workers.hpp"
+#include "features.hpp"
 #include "loop.hpp"
 #include "print.hpp"
 #include "support.hpp"
@@ -312,7 +313,7 @@ std::vector<std::uint64_t> ids_of(std::vector<cgroup_record> const& all) {
 
 BOOST_AUTO_TEST_SUITE(iterators)
 
-BOOST_AUTO_TEST_CASE(of_all_tasks_have_this_one) {
+BOOST_AUTO_TEST_CASE(of_all_tasks_have_this_one, *test::shows("iter/task")) {
   auto obj = load();
   obj.register_type<task_record>("task_record");
   auto const all = all_of<task_record>(obj.program("dump_task"));
@@ -352,7 +353,7 @@ BOOST_AUTO_TEST_CASE(of_one_process_have_its_threads) {
   BOOST_TEST(only.front().pid == one);
 }
 
-BOOST_AUTO_TEST_CASE(of_files_have_those_of_a_process) {
+BOOST_AUTO_TEST_CASE(of_files_have_those_of_a_process, *test::shows("iter/task_file")) {
   auto const obj = load();
   descriptor const open{checked(::open(ITERATORS_BPF_O, O_RDONLY | O_CLOEXEC), "open")};
   auto const all = all_of<file_record>(obj.program("dump_file"), iter_options::of_process(getpid()));
@@ -363,7 +364,7 @@ BOOST_AUTO_TEST_CASE(of_files_have_those_of_a_process) {
   BOOST_TEST(found->inode == inode_of(ITERATORS_BPF_O));
 }
 
-BOOST_AUTO_TEST_CASE(of_maps_have_those_of_the_object) {
+BOOST_AUTO_TEST_CASE(of_maps_have_those_of_the_object, *test::shows("iter/bpf_map")) {
   auto const obj = load();
   auto const info = obj.map("elements").info();
   auto const all = all_of<map_record>(obj.program("dump_map"));
@@ -373,7 +374,7 @@ BOOST_AUTO_TEST_CASE(of_maps_have_those_of_the_object) {
   BOOST_TEST(tinybpf::to_string_view(found->name) == "elements");
 }
 
-BOOST_AUTO_TEST_CASE(of_a_map_have_its_elements) {
+BOOST_AUTO_TEST_CASE(of_a_map_have_its_elements, *test::shows("iter/bpf_map_elem")) {
   auto const obj = load();
   fill(obj, 100);
   auto const elements = obj.map("elements");
@@ -401,7 +402,7 @@ BOOST_AUTO_TEST_CASE(hold_what_they_walk_by_themselves) {
   BOOST_TEST(all_of<element>(reader).size() == 10U);
 }
 
-BOOST_AUTO_TEST_CASE(of_cgroups_walk_in_each_order) {
+BOOST_AUTO_TEST_CASE(of_cgroups_walk_in_each_order, *test::shows("iter/cgroup")) {
   auto const obj = load();
   auto const dump = obj.program("dump_cgroup");
   cgroups const made;

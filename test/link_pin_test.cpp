@@ -1,5 +1,6 @@
 // Links beyond the life of their handles: pins.
 #include "calls.hpp"
+#include "features.hpp"
 #include "forms.hpp"
 #include "links.hpp"
 #include "privileges.hpp"
@@ -159,7 +160,7 @@ BOOST_AUTO_TEST_CASE(are_unpinned_through_any_handle) {
   check_that_it_stops();
 }
 
-BOOST_AUTO_TEST_CASE(move_with_their_pins) {
+BOOST_AUTO_TEST_CASE(move_with_their_pins, *test::shows("pin link")) {
   auto l = attached();
   l.pin(path);
   auto second = std::move(l);
@@ -374,7 +375,7 @@ BOOST_AUTO_TEST_CASE(are_opened_only_where_there_are_some) {
   BOOST_TEST(contains(details.message, "it is a program"));
 }
 
-BOOST_AUTO_TEST_CASE(are_left_to_the_pin_when_released) {
+BOOST_AUTO_TEST_CASE(are_left_to_the_pin_when_released, *test::shows("pin link")) {
   auto l = attached();
   l.pin(path);
   BOOST_TEST(l.release() == -1);

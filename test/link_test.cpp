@@ -332,7 +332,7 @@ BOOST_AUTO_TEST_CASE(are_listed_for_those_who_may) {
   BOOST_TEST(said == "refused");
 }
 
-BOOST_FIXTURE_TEST_CASE(can_be_left_attached, attached_program) {
+BOOST_FIXTURE_TEST_CASE(can_be_left_attached, attached_program, *test::shows("link outlives its handle")) {
   BOOST_TEST(sees_of_two() == 2);
   auto const id = attached.info().id;
   int fd = attached.release();

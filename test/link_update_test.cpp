@@ -1,5 +1,6 @@
 // Links whose program is replaced while they stay attached.
 #include "calls.hpp"
+#include "features.hpp"
 #include "forms.hpp"
 #include "links.hpp"
 #include "support.hpp"
@@ -109,7 +110,7 @@ class own_network {
 
 BOOST_FIXTURE_TEST_SUITE(updated_links, in_a_cgroup)
 
-BOOST_AUTO_TEST_CASE(run_another_program_from_then_on) {
+BOOST_AUTO_TEST_CASE(run_another_program_from_then_on, *test::shows("link update")) {
   BOOST_TEST((attached.kind() == link_kind::cgroup));
   check_that_only(ran::sock_first);
   attached.update_program(second);
@@ -131,7 +132,7 @@ BOOST_AUTO_TEST_CASE(run_another_program_from_then_on) {
   check_that_only(ran::xdp_first);
 }
 
-BOOST_AUTO_TEST_CASE(replace_the_program_that_is_expected) {
+BOOST_AUTO_TEST_CASE(replace_the_program_that_is_expected, *test::shows("link update")) {
   auto const found = refusal(kernel_error(EPERM), second, second);
   BOOST_TEST(contains(found.hint, "another program runs than the expected 'sock_second'"));
   BOOST_TEST(found.program == "sock_second");
@@ -200,7 +201,7 @@ BOOST_AUTO_TEST_CASE(are_not_of_every_kind) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(run_on_interfaces) {
+BOOST_AUTO_TEST_CASE(run_on_interfaces, *test::shows("XDP link update")) {
   own_network const network;
   auto l = obj.program("xdp_first").attach_xdp(static_cast<int>(if_nametoindex("lo")));
   own_network::send(3);

@@ -1,4 +1,5 @@
 // Programs that belong to no object: pinned and found again, handed over, and called by others.
+#include "features.hpp"
 #include "forms.hpp"
 #include "privileges.hpp"
 #include "support.hpp"
@@ -185,7 +186,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_SUITE(pins, loaded)
 
-BOOST_AUTO_TEST_CASE(keep_a_program_and_give_it_back) {
+BOOST_AUTO_TEST_CASE(keep_a_program_and_give_it_back, *test::shows("pin program")) {
   auto const path = folder / "second";
   BOOST_TEST(second.pin_path().empty());
   second.pin(path);

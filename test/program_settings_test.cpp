@@ -1,6 +1,7 @@
 // What can be said of a program before its object is loaded, and what the verifier said of it.
 #include "busy_workers.hpp"
 #include "calls.hpp"
+#include "features.hpp"
 #include "forms.hpp"
 #include "support.hpp"
 
@@ -83,28 +84,22 @@ void all_settings_fail(program const& p, program const& other, errc expected, st
 }
 
 /// freplace and fexit programs are refused while the kernel is locked down: a real load tells.
-bool can_replace() {
-  static bool const can = [] {
-    auto const target = tinybpf::load(RUNS_BPF_O);
-    auto obj = object::open(SET_UP_BPF_O);
-    auto const p = obj.program("other_verdict");
-    p.set_autoload(true);
-    p.set_attach_target(target.program("judged"), "verdict");
-    error_code ec;
-    obj.load(ec);
-    return !ec;
-  }();
-  return can;
+test::probe_result loads_for_a_program(char const* name) {
+  auto const target = tinybpf::load(RUNS_BPF_O);
+  auto obj = object::open(SET_UP_BPF_O);
+  auto const p = obj.program(name);
+  p.set_autoload(true);
+  p.set_attach_target(target.program("judged"), "verdict");
+  error_code ec;
+  diagnostics details;
+  obj.load(ec, details);
+  return {ec, details};
 }
-
-auto const kernel_has_freplace = [](boost::unit_test::test_unit_id) {
-  boost::test_tools::assertion_result result{can_replace()};
-  result.message() << "the kernel refuses freplace programs";
-  return result;
-};
+test::probe_result freplace_loads() { return loads_for_a_program("other_verdict"); }
+test::probe_result fexit_of_a_program_loads() { return loads_for_a_program("on_verdict"); }
 
 /// The kernel would refuse a flag that it does not know.
-auto const kernel_binds_to_devices = [](boost::unit_test::test_unit_id) {
+test::probe_result binds_to_devices() {
   bpf_insn const returns[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
                               {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
   bpf_prog_load_opts options{};
@@ -112,10 +107,8 @@ auto const kernel_binds_to_devices = [](boost::unit_test::test_unit_id) {
   options.prog_flags = device_bound;
   int const fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "probe", "GPL", returns, std::size(returns), &options);
   if (fd >= 0) close(fd);
-  boost::test_tools::assertion_result result{fd >= 0};
-  result.message() << "the kernel has no XDP programs that are bound to a device (Linux 6.3 has)";
-  return result;
-};
+  return {fd >= 0, "the kernel does not know the flag (Linux 6.3 does)"};
+}
 
 std::uint32_t verdict_of(program const& p) {
   std::array<std::byte, 64> const packet{};
@@ -226,7 +219,7 @@ BOOST_AUTO_TEST_CASE(an_interface_is_what_the_program_is_loaded_for) {
 }
 
 BOOST_AUTO_TEST_CASE(an_interface_is_what_the_program_may_be_attached_to,
-                     *boost::unit_test::precondition(kernel_binds_to_devices)) {
+                     *test::feature_here("XDP bound to a device", binds_to_devices)) {
   auto const p = alone("misaligned");
   auto const said = test::in_child([&]() -> std::string {
     test::checked(unshare(CLONE_NEWNET), "unshare");
@@ -297,7 +290,7 @@ BOOST_AUTO_TEST_CASE(a_program_as_attach_target_has_to_be_loaded_and_have_the_fu
   BOOST_TEST(contains(details.hint, "-g"), details.hint);
 }
 
-BOOST_AUTO_TEST_CASE(a_program_replaces_a_function_of_another, *boost::unit_test::precondition(kernel_has_freplace)) {
+BOOST_AUTO_TEST_CASE(a_program_replaces_a_function_of_another, *test::feature_here("freplace", freplace_loads)) {
   auto target = tinybpf::load(RUNS_BPF_O);
   auto const judged = target.program("judged");
   auto const p = alone("other_verdict");
@@ -313,7 +306,7 @@ BOOST_AUTO_TEST_CASE(a_program_replaces_a_function_of_another, *boost::unit_test
 }
 
 BOOST_AUTO_TEST_CASE(a_program_sees_the_calls_of_a_function_of_another,
-                     *boost::unit_test::precondition(kernel_has_freplace)) {
+                     *test::feature_here("fexit of a program", fexit_of_a_program_loads)) {
   auto target = tinybpf::load(RUNS_BPF_O);
   auto const judged = target.program("judged");
   auto const p = alone("on_verdict");

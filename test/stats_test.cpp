@@ -1,5 +1,6 @@
 // How often programs run, and for how long.
 #include "calls.hpp"
+#include "features.hpp"
 #include "forms.hpp"
 #include "privileges.hpp"
 #include "support.hpp"
@@ -57,7 +58,7 @@ static_assert(std::is_nothrow_move_constructible_v<run_time_stats> && !std::is_c
 
 BOOST_FIXTURE_TEST_SUITE(statistics, loaded)
 
-BOOST_AUTO_TEST_CASE(count_while_they_are_on) {
+BOOST_AUTO_TEST_CASE(count_while_they_are_on, *test::shows("run-time statistics")) {
   run(5);
   if (!others_count()) BOOST_TEST(drop.stats().run_count == 0U);
   auto const before = drop.stats();

@@ -1,5 +1,6 @@
 // Programs run on made-up input.
 #include "busy_workers.hpp"
+#include "features.hpp"
 #include "forms.hpp"
 #include "support.hpp"
 
@@ -94,7 +95,7 @@ using namespace test_run_test;
 
 BOOST_FIXTURE_TEST_SUITE(test_runs, loaded)
 
-BOOST_AUTO_TEST_CASE(of_packets) {
+BOOST_AUTO_TEST_CASE(of_packets, *test::shows("test_run xdp")) {
   auto const rewrite = obj.program("rewrite");
   auto const in = packet();
   packet_data out(100, std::byte{0x77});
@@ -121,7 +122,7 @@ BOOST_AUTO_TEST_CASE(that_repeat) {
   BOOST_TEST(runs() == 1001U);
 }
 
-BOOST_AUTO_TEST_CASE(with_a_context) {
+BOOST_AUTO_TEST_CASE(with_a_context, *test::shows("test_run socket")) {
   auto const in = packet();
   __sk_buff context{};
   context.mark = 41;
@@ -135,7 +136,7 @@ BOOST_AUTO_TEST_CASE(with_a_context) {
   BOOST_TEST(context.mark == 41U);
 }
 
-BOOST_AUTO_TEST_CASE(of_raw_tracepoints_on_a_cpu) {
+BOOST_AUTO_TEST_CASE(of_raw_tracepoints_on_a_cpu, *test::shows("test_run raw_tracepoint")) {
   std::array<std::uint64_t, 2> const arguments{30, 12};
   auto const input = std::as_bytes(std::span{arguments});
   auto const add = obj.program("add");
@@ -152,7 +153,7 @@ BOOST_AUTO_TEST_CASE(of_raw_tracepoints_on_a_cpu) {
   BOOST_TEST(contains(said.hint, "CPU"), said.hint);
 }
 
-BOOST_AUTO_TEST_CASE(of_syscall_programs) {
+BOOST_AUTO_TEST_CASE(of_syscall_programs, *test::shows("test_run syscall")) {
   auto const compute = obj.program("compute");
   sum const in{40, 2, 0};
   sum out{};

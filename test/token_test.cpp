@@ -1,5 +1,6 @@
 // The BPF token of a user namespace: open_options::bpf_token_path.
 #include "calls.hpp"
+#include "features.hpp"
 #include "support.hpp"
 
 #include <tinybpf/capabilities.hpp>
@@ -21,7 +22,6 @@
 #include <string>
 #include <utility>
 
-namespace ut = boost::unit_test;
 using test::checked;
 using test::contains;
 using tinybpf::diagnostics;
@@ -38,12 +38,6 @@ std::string load_with(std::filesystem::path const& token) {
   if (!ec) obj.load(ec, details);
   return ec ? std::to_string(ec.value()) + ": " + details.to_string() : "loaded";
 }
-
-}  // namespace
-
-#if LIBBPF_MAJOR_VERSION > 1 || (LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION >= 4)
-
-namespace {
 
 /// A descriptor of another process; root's.
 int take_descriptor(pid_t process, int fd) {
@@ -106,20 +100,22 @@ std::string with_delegated_bpffs(F f) {
 }
 
 // Old kernels take any option of a bpffs, and do nothing about it.
-boost::test_tools::assertion_result tokens_exist(ut::test_unit_id) {
+test::probe_result tokens_here() {
+#if LIBBPF_MAJOR_VERSION > 1 || (LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION >= 4)
   auto const said = with_delegated_bpffs([](std::string const& bpffs) {
     int const place = checked(open(bpffs.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open");
     checked(bpf_token_create(place, nullptr), "bpf_token_create");
     return std::string{"a token"};
   });
-  boost::test_tools::assertion_result result{said == "a token"};
-  result.message() << "the kernel gives no BPF token: " << said;
-  return result;
+  return {said == "a token", said};
+#else
+  return {false, "it has no bpf_token_create"};
+#endif
 }
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(bpf_token, *ut::precondition(tokens_exist))
+BOOST_AUTO_TEST_SUITE(bpf_token, *test::feature_here("BPF token", tokens_here))
 
 BOOST_AUTO_TEST_CASE(gives_a_user_namespace_what_it_lacks) {
   auto const said = with_delegated_bpffs([](std::string const& bpffs) {
@@ -143,6 +139,8 @@ BOOST_AUTO_TEST_CASE(runs_what_it_loaded) {
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+#if LIBBPF_MAJOR_VERSION > 1 || (LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION >= 4)
 
 BOOST_AUTO_TEST_CASE(a_path_that_gives_no_token) {
   auto const missing = load_with("/there/is/nothing");

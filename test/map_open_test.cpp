@@ -213,11 +213,11 @@ BOOST_AUTO_TEST_CASE(need_privileges) {
   auto const said = test::in_child([] {
     test::become_nobody();
     error_code e;
-    tinybpf::diagnostics details;
-    static_cast<void>(map::create(map_type::devmap, "mine", 4, 4, 1, {}, e, details));
-    auto const created = std::to_string(e.value()) + ' ' + details.hint;
-    static_cast<void>(map::open_by_id(1, e, details));
-    return created + '\n' + std::to_string(e.value()) + ' ' + details.hint;
+    tinybpf::diagnostics why;
+    static_cast<void>(map::create(map_type::devmap, "mine", 4, 4, 1, {}, e, why));
+    auto const created = std::to_string(e.value()) + ' ' + why.hint;
+    static_cast<void>(map::open_by_id(1, e, why));
+    return created + '\n' + std::to_string(e.value()) + ' ' + why.hint;
   });
   auto const eperm = std::to_string(EPERM) + " this needs ";
   auto const lines = said.find('\n') + 1;

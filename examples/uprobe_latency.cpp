@@ -52,21 +52,17 @@ asio::awaitable<void> report(latencies const& slots, std::uint64_t count, std::c
   }
 }
 
-asio::awaitable<void> run(options::variables_map const& given) {
+asio::awaitable<void> run(tinybpf::uprobe_target const& entry, tinybpf::uprobe_target const& leaving,
+                          std::uint64_t count, std::chrono::milliseconds interval) {
   auto const ex = co_await asio::this_coro::executor;
   auto obj = co_await tinybpf::async_load(ex, UPROBE_LATENCY_BPF_O);
-  tinybpf::uprobe_target place{given["binary"].as<std::string>(), given["function"].as<std::string>()};
-  place.options.pid = given["pid"].as<int>();
   // The return first: what was entered before it is watched is not counted.
-  auto returns = place;
-  returns.options.retprobe = true;
-  auto const on_return = co_await tinybpf::async_attach(ex, obj.program("on_return"), returns);
-  auto const on_entry = co_await tinybpf::async_attach(ex, obj.program("on_entry"), place);
+  auto const on_return = co_await tinybpf::async_attach(ex, obj.program("on_return"), leaving);
+  auto const on_entry = co_await tinybpf::async_attach(ex, obj.program("on_entry"), entry);
 
-  std::cerr << "Watching " << place.function << " of " << place.binary.string() << "; Ctrl-C ends it.\n";
+  std::cerr << "Watching " << entry.function << " of " << entry.binary.string() << "; Ctrl-C ends it.\n";
   latencies const slots{obj.map("latencies")};
-  co_await until_signal(
-      report(slots, given["count"].as<std::uint64_t>(), std::chrono::milliseconds{given["interval"].as<unsigned>()}));
+  co_await until_signal(report(slots, count, interval));
 }
 
 int main(int argc, char** argv) try {
@@ -85,10 +81,17 @@ int main(int argc, char** argv) try {
     return EXIT_SUCCESS;
   }
   options::notify(given);
+  tinybpf::uprobe_target const entry{
+      given["binary"].as<std::string>(), given["function"].as<std::string>(), {.pid = given["pid"].as<int>()}};
+  auto leaving = entry;
+  leaving.options.retprobe = true;
   asio::io_context io;
-  asio::co_spawn(io, run(given), [](std::exception_ptr e) {
-    if (e) std::rethrow_exception(e);
-  });
+  asio::co_spawn(io,
+                 run(entry, leaving, given["count"].as<std::uint64_t>(),
+                     std::chrono::milliseconds{given["interval"].as<unsigned>()}),
+                 [](std::exception_ptr e) {
+                   if (e) std::rethrow_exception(e);
+                 });
   io.run();
 } catch (std::exception const& e) {
   std::cerr << "uprobe_latency: " << e.what() << '\n';

@@ -859,8 +859,13 @@ BOOST_AUTO_TEST_CASE(are_refused_with_the_reason) {
   auto const flaw = [](char const* name, auto change) { return flaw_of(with_changed(name, change), name); };
   BOOST_TEST(contains(flaw("v_point", [](::btf_type& t, __u32 id) { btf_members(&t)[0].type = id; }),
                       "is nested without an end"));
-  BOOST_TEST(contains(flaw("v_point", [](::btf_type& t, __u32) { btf_members(&t)[0].type = 0xffff; }),
-                      "refers to a type that does not exist"));
+  auto const to_nothing = [](::btf_type& t, __u32) { btf_members(&t)[0].type = 0xffff; };
+  // From 1.3 on libbpf looks at such numbers itself, and opens no object whose maps are described so.
+  if (libbpf_major_version() == 1 && libbpf_minor_version() < 3)
+    BOOST_TEST(contains(flaw("v_point", to_nothing), "refers to a type that does not exist"));
+  else
+    BOOST_CHECK_EXCEPTION(static_cast<void>(with_changed("v_point", to_nothing)), tinybpf::error,
+                          [](auto const& e) { return e.code() == make_error_code(errc::invalid_object); });
   BOOST_TEST(contains(flaw("v_point", [](::btf_type& t, __u32) { btf_members(&t)[0].type = 0; }),
                       "is nothing that can be in memory"));
   BOOST_TEST(contains(flaw("v_point", [](::btf_type& t, __u32) { btf_members(&t)[1].offset = 640; }),

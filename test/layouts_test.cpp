@@ -11,6 +11,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 
 #include <algorithm>
 #include <array>
@@ -1484,12 +1485,13 @@ std::vector<std::byte> with_changed(char const* type_name, F change) {
 }
 
 template <class T>
-diagnostics refusal_of(std::span<std::byte const> image, std::string_view btf_name) {
+diagnostics refusal_of(std::span<std::byte const> image, std::string_view btf_name,
+                       errc expected = errc::type_mismatch) {
   auto obj = object::open(image, "damaged");
   error_code ec;
   diagnostics details;
   obj.register_type<T>(btf_name, ec, details);
-  BOOST_TEST(ec == make_error_code(errc::type_mismatch));
+  BOOST_TEST(ec == make_error_code(expected));
   BOOST_TEST(details.differences.empty());
   return details;
 }
@@ -1539,7 +1541,11 @@ BOOST_AUTO_TEST_CASE(that_contain_themselves) {
 
 BOOST_AUTO_TEST_CASE(that_refer_to_nothing) {
   auto const image = with_changed("t_list", [](btf_type& t, __u32) { btf_members(&t)[0].type = 0xffff; });
-  BOOST_TEST(contains(refusal_of<cpp::list>(image, "t_list").message, "does not exist"));
+  // From 1.3 on libbpf looks at such numbers itself, and then takes none of the types.
+  if (libbpf_major_version() == 1 && libbpf_minor_version() < 3)
+    BOOST_TEST(contains(refusal_of<cpp::list>(image, "t_list").message, "does not exist"));
+  else
+    refusal_of<cpp::list>(image, "t_list", errc::no_btf);
   auto const of_void = with_changed("t_list", [](btf_type& t, __u32) { btf_members(&t)[0].type = 0; });
   BOOST_TEST(contains(refusal_of<cpp::list>(of_void, "t_list").message, "is nothing that can be in memory"));
 }

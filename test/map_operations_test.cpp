@@ -1329,6 +1329,11 @@ void check_info(kind const& k) {
   BOOST_TEST(info.max_entries == s.map.max_entries());
 }
 
+// A libbpf that knows arenas (1.4) maps their memory when it makes them, and what is mapped for writing stays open.
+bool can_be_frozen(map_type type) {
+  return type != arena || (libbpf_major_version() == 1 && libbpf_minor_version() < 4);
+}
+
 void check_kind(kind const& k) {
   check_info(k);
   check_all(k, lookups_and_erasures, of_lookups_and_erasures);
@@ -1336,9 +1341,11 @@ void check_kind(kind const& k) {
   check_all(k, walks, of_walks);
   check_all(k, batches, of_batches);
   check_views_without_keys(k);
-  check(k, freezing, ok);
-  check(k, frozen_lookup, of_lookups_and_erasures[&k - kinds].expected[0]);
-  for (auto const& [op, expected] : of_frozen_maps) check(k, op, expected);
+  check(k, freezing, can_be_frozen(k.type) ? ok : outcome{EBUSY});
+  if (can_be_frozen(k.type)) {
+    check(k, frozen_lookup, of_lookups_and_erasures[&k - kinds].expected[0]);
+    for (auto const& [op, expected] : of_frozen_maps) check(k, op, expected);
+  }
   for (auto const& [op, expected] : of_pins) check(k, op, expected);
   for (auto const& op : calls_of_wrong_sizes) check(k, op, errc::size_mismatch);
 }

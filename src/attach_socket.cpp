@@ -213,7 +213,7 @@ int attach_sockmap(sockmap_target const& t, attach_subject const& p, attachment_
   }
   // Since Linux 6.10 there are links for it: they end with this process, and nobody replaces them.
   int const created = bpf_link_create(p.fd, fd, raw(*role), nullptr);
-  if (created >= 0 || created != -EINVAL) return keep_created(created, into);
+  if (created != -EINVAL) return keep_created(created, into);
   auto made = std::make_unique<direct_attachment>(duplicate_of(p.fd), duplicate_of(fd), raw(*role));
   into.reserve(into.size() + 1);
   if (int const err = made->attach(0); err != 0) return err;

@@ -287,7 +287,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_tracepoint(std::string category, std::string name, tracepoint_options options, Report&... report) const {
-    return attach(tracepoint_target{std::move(category), std::move(name), std::move(options)}, report...);
+    return attach(tracepoint_target{std::move(category), std::move(name), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -300,7 +300,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_raw_tracepoint(std::string name, raw_tracepoint_options options, Report&... report) const {
-    return attach(raw_tracepoint_target{std::move(name), std::move(options)}, report...);
+    return attach(raw_tracepoint_target{std::move(name), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -313,7 +313,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_trace(trace_options options, Report&... report) const {
-    return attach(trace_target{std::move(options)}, report...);
+    return attach(trace_target{options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -327,7 +327,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_kprobe(std::string function, kprobe_options options, Report&... report) const {
-    return attach(kprobe_target{std::move(function), std::move(options)}, report...);
+    return attach(kprobe_target{std::move(function), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -355,7 +355,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_ksyscall(std::string syscall, ksyscall_options options, Report&... report) const {
-    return attach(ksyscall_target{std::move(syscall), std::move(options)}, report...);
+    return attach(ksyscall_target{std::move(syscall), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -369,7 +369,7 @@ class program {
     requires detail::report_arguments<Report...>
   link attach_uprobe(std::filesystem::path binary, std::string function, uprobe_options options,
                      Report&... report) const {
-    return attach(uprobe_target{std::move(binary), std::move(function), std::move(options)}, report...);
+    return attach(uprobe_target{std::move(binary), std::move(function), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -399,7 +399,7 @@ class program {
     requires detail::report_arguments<Report...>
   link attach_usdt(std::filesystem::path binary, std::string provider, std::string name, usdt_options options,
                    Report&... report) const {
-    return attach(usdt_target{std::move(binary), std::move(provider), std::move(name), std::move(options)}, report...);
+    return attach(usdt_target{std::move(binary), std::move(provider), std::move(name), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -412,7 +412,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_perf_event(perf_event_options options, Report&... report) const {
-    return attach(perf_event_target{std::move(options)}, report...);
+    return attach(perf_event_target{options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -428,7 +428,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_xdp(interface_ref interface, xdp_options options, Report&... report) const {
-    return attach(xdp_target{std::move(interface), std::move(options)}, report...);
+    return attach(xdp_target{std::move(interface), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -443,7 +443,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_tc(interface_ref interface, tc_options options, Report&... report) const {
-    return attach(tc_target{std::move(interface), std::move(options)}, report...);
+    return attach(tc_target{std::move(interface), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -457,7 +457,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_tcx(interface_ref interface, tcx_options options, Report&... report) const {
-    return attach(tcx_target{std::move(interface), std::move(options)}, report...);
+    return attach(tcx_target{std::move(interface), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -470,7 +470,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_netkit(interface_ref interface, netkit_options options, Report&... report) const {
-    return attach(netkit_target{std::move(interface), std::move(options)}, report...);
+    return attach(netkit_target{std::move(interface), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -484,7 +484,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_cgroup(path_or_fd cgroup, cgroup_options options, Report&... report) const {
-    return attach(cgroup_target{std::move(cgroup), std::move(options)}, report...);
+    return attach(cgroup_target{std::move(cgroup), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -498,7 +498,7 @@ class program {
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_sockmap(map sockets, sockmap_options options, Report&... report) const {
-    return attach(sockmap_target{std::move(sockets), std::move(options)}, report...);
+    return attach(sockmap_target{std::move(sockets), options}, report...);
   }
   /// @overload
   template <class... Report>

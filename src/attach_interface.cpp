@@ -32,8 +32,6 @@ namespace {
 
 constexpr bool libbpf_has_order = LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3;
 
-bool is(error_code const& ec, int err) { return ec == error_code{err, boost::system::system_category()}; }
-
 void explain_interface(interface_ref const& interface, error_code const& ec, diagnostics& details) {
   if (!is(ec, ENODEV)) return;
   details.names = interface_names();

@@ -31,8 +31,6 @@
 namespace tinybpf::detail {
 namespace {
 
-bool is(error_code const& ec, int err) { return ec == error_code{err, boost::system::system_category()}; }
-
 attach_type declared_type(bpf_program const* p) {
   return static_cast<attach_type>(bpf_program__expected_attach_type(p));
 }

@@ -1,4 +1,5 @@
 // Links that somebody attached already: by pin, number or descriptor.
+#include "detail/descriptor_target.hpp"
 #include "detail/link_state.hpp"
 #include "detail/pin_path.hpp"
 #include "detail/report.hpp"
@@ -23,27 +24,20 @@ namespace tinybpf {
 namespace detail {
 namespace {
 
-/// What a descriptor is of, as /proc shows it; empty if it is not open, or cannot be told.
-std::string target_of(int fd) {
-  std::array<char, 64> target{};
-  auto const path = "/proc/self/fd/" + std::to_string(fd);
-  auto const length = ::readlink(path.c_str(), target.data(), target.size() - 1);
-  return length > 0 ? target.data() : std::string{};
-}
-
 struct thing {
   std::string_view target;
   std::string_view name;
   std::string_view opened_by;
 };
 constexpr std::array things{
-    thing{"anon_inode:bpf-map", "a map", "map::open_pinned"},
-    thing{"anon_inode:bpf-prog", "a program", "program::open_pinned"},
+    thing{map_target, "a map", "map::open_pinned"},
+    thing{program_target, "a program", "program::open_pinned"},
 };
 
 /// EINVAL for what is no link, with what it is instead.
 void refuse(int fd, std::string what, error_code& ec, diagnostics& details) {
-  auto const target = target_of(fd);
+  error_code unknown;
+  auto const target = descriptor_target(fd, unknown);
   auto const* const found =
       std::find_if(things.begin(), things.end(), [&](thing const& t) { return t.target == target; });
   if (found == things.end()) return report(ec, details, from_libbpf(EINVAL), std::move(what) + ": it is no link");

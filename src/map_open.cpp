@@ -1,5 +1,6 @@
 // Maps that belong to no object, and what outlives an object's: pins and clones.
 #include "detail/btf_tables.hpp"
+#include "detail/descriptor_target.hpp"
 #include "detail/log_capture.hpp"
 #include "detail/map_calls.hpp"
 #include "detail/pin_path.hpp"
@@ -21,13 +22,7 @@
 namespace tinybpf {
 namespace detail {
 
-error_code not_a_map(int fd) {
-  std::string const link = "/proc/self/fd/" + std::to_string(fd);
-  char target[64] = {};
-  if (fd < 0) return from_libbpf(EBADF);
-  if (::readlink(link.c_str(), target, sizeof target - 1) < 0) return from_libbpf(errno == ENOENT ? EBADF : errno);
-  return std::string_view{target} == "anon_inode:bpf-map" ? error_code{} : make_error_code(errc::wrong_map_type);
-}
+error_code not_a_map(int fd) { return check_descriptor(fd, map_target, errc::wrong_map_type); }
 
 namespace {
 
@@ -140,8 +135,7 @@ map map::open_pinned(std::filesystem::path const& path, error_code& ec, diagnost
   }
   auto core = detail::own_core(std::move(fd), {}, what, ec, details);
   if (!core) return {};
-  std::error_code ignored;
-  core->pin_path = std::filesystem::absolute(path, ignored).string();
+  core->pin_path = detail::opened_pin_path(path).string();
   return map{std::move(core)};
 }
 
@@ -235,16 +229,14 @@ void map::pin(std::filesystem::path const& path, error_code& ec, diagnostics& de
     details.map = core_->name;
     report(ec, details, code, what + std::move(why), std::move(hint));
   };
-  std::error_code no_folder;  // of a process whose working directory is gone
-  auto const where = std::filesystem::absolute(path, no_folder);
-  if (no_folder && !path.empty()) return report(ec, details, detail::from_libbpf(no_folder.value()), what);
+  auto where = detail::resolved_pin_path(path).string();
   std::lock_guard const lock{core_->mutex};
   if (!core_->pin_path.empty()) return refuse(detail::from_libbpf(EEXIST), ": it is pinned at " + core_->pin_path);
   if (int const err = bpf_obj_pin(fd(), path.c_str()); err != 0) {
     auto const code = detail::from_libbpf(err);
     return refuse(code, {}, detail::why_no_pin(path, code));
   }
-  core_->pin_path = where.string();
+  core_->pin_path = std::move(where);
 }
 
 void map::unpin() const {

@@ -3,8 +3,8 @@
 #include "detail/object_state.hpp"
 #include "detail/privileges.hpp"
 
-#include <tinybpf/detail/owned_descriptor.hpp>
 #include <tinybpf/capabilities.hpp>
+#include <tinybpf/detail/owned_descriptor.hpp>
 #include <tinybpf/map.hpp>
 
 #include <fcntl.h>
@@ -36,7 +36,9 @@ class struct_ops_registration final : public attachment {
   struct_ops_registration() = default;
   struct_ops_registration(struct_ops_registration const&) = delete;
   struct_ops_registration& operator=(struct_ops_registration const&) = delete;
-  ~struct_ops_registration() override { detach(); }
+  ~struct_ops_registration() override {
+    if (!left()) detach();
+  }
 
   int fd() const noexcept override { return -1; }
   int detach() noexcept override {
@@ -46,6 +48,7 @@ class struct_ops_registration final : public attachment {
     map_.reset(-1);
     return err;
   }
+  bool stays_by_itself() const noexcept override { return true; }
 
   /// From now on there is something to detach, by the map's descriptor.
   void hold(owned_descriptor map) noexcept { map_ = std::move(map); }

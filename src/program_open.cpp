@@ -1,4 +1,5 @@
 // Programs that belong to no object, and what outlives an object's: pins and clones.
+#include "detail/descriptor_target.hpp"
 #include "detail/map_calls.hpp"
 #include "detail/object_state.hpp"
 #include "detail/pin_path.hpp"
@@ -16,8 +17,6 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -29,12 +28,7 @@ using detail::report;
 
 /// What is wrong with a descriptor that is to be one of a program: EBADF, `errc::wrong_program_type`; or nothing.
 error_code not_a_program(int fd) {
-  if (fd < 0) return detail::from_libbpf(EBADF);
-  std::string const link = "/proc/self/fd/" + std::to_string(fd);
-  char target[64] = {};
-  if (::readlink(link.c_str(), target, sizeof target - 1) < 0)
-    return detail::from_libbpf(errno == ENOENT ? EBADF : errno);
-  return std::string_view{target} == "anon_inode:bpf-prog" ? error_code{} : make_error_code(errc::wrong_program_type);
+  return detail::check_descriptor(fd, detail::program_target, errc::wrong_program_type);
 }
 
 int info_of(int fd, bpf_prog_info& info) {
@@ -81,8 +75,7 @@ program program::open_pinned(std::filesystem::path const& path, error_code& ec, 
   }
   auto core = own_core(std::move(fd), what, ec, details);
   if (!core) return {};
-  std::error_code ignored;
-  core->pin_path = std::filesystem::absolute(path, ignored).string();
+  core->pin_path = detail::opened_pin_path(path).string();
   return program{std::move(core)};
 }
 
@@ -166,16 +159,14 @@ void program::pin(std::filesystem::path const& path, error_code& ec, diagnostics
     details.program = core_->name;
     report(ec, details, code, what + std::move(why), std::move(hint));
   };
-  std::error_code no_folder;  // of a process whose working directory is gone
-  auto const where = std::filesystem::absolute(path, no_folder);
-  if (no_folder && !path.empty()) return refuse(detail::from_libbpf(no_folder.value()), {});
+  auto where = detail::resolved_pin_path(path).string();
   std::lock_guard const lock{core_->mutex};
   if (!core_->pin_path.empty()) return refuse(detail::from_libbpf(EEXIST), ": it is pinned at " + core_->pin_path);
   if (int const err = bpf_obj_pin(fd(), path.c_str()); err != 0) {
     auto const code = detail::from_libbpf(err);
     return refuse(code, {}, detail::why_no_pin(path, code));
   }
-  core_->pin_path = where.string();
+  core_->pin_path = std::move(where);
 }
 
 void program::unpin() const {

@@ -4,6 +4,7 @@
 #include "features.hpp"
 #include "few_descriptors.hpp"
 #include "forms.hpp"
+#include "links.hpp"
 #include "loop.hpp"
 #include "privileges.hpp"
 #include "seen.hpp"
@@ -33,6 +34,7 @@
 #include <chrono>
 #include <cstdint>
 #include <ctime>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <string_view>
@@ -428,6 +430,32 @@ BOOST_FIXTURE_TEST_CASE(come_from_one_cpu, samples) {
   BOOST_TEST(comes_from(here));
   for (int const cpu : cpus())
     if (cpu != here) check_silence(cpu);
+}
+
+// libbpf stops an event when it frees its link, which the pin is to keep going.
+BOOST_FIXTURE_TEST_CASE(go_on_while_their_link_is_pinned, samples) {
+  test::bpffs_folder const folder;
+  auto const pin = folder / "samples";
+  auto const cpu = cpus().front();
+  on_sample.attach_perf_event({.cpu = cpu}).pin(pin);
+  BOOST_TEST(comes_from(cpu));
+  auto l = tinybpf::link::open_pinned(pin);
+  BOOST_TEST((l.kind() == link_kind::perf_event));
+  BOOST_TEST(comes_from(cpu));
+  error_code ec;
+  diagnostics details;
+  l.detach(ec, details);
+  BOOST_TEST(!ec, details.to_string());
+  BOOST_TEST(!std::filesystem::exists(pin));
+  // The kernel may free the link a moment after it has no number any more.
+  on_cpu const there{cpu};
+  bool const stops = works_until([&] {
+    auto const before = of_cpu(cpu);
+    work_for(std::chrono::milliseconds{20});
+    return of_cpu(cpu) == before;
+  });
+  BOOST_TEST(stops);
+  check_silence(cpu);
 }
 
 BOOST_FIXTURE_TEST_CASE(come_at_a_period, samples) {

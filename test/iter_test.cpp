@@ -994,6 +994,77 @@ BOOST_AUTO_TEST_CASE(reads_that_were_given_up_do_not_add_up) {
   BOOST_TEST(again.keys.size() == 10'000U);
 }
 
+// The kernel walks on for a read that was given up. The next read waits for that, on no thread of its own.
+BOOST_AUTO_TEST_CASE(reads_that_were_given_up_hold_one_thread) {
+  fake_iterator fake;
+  test::loop l;
+  iter_stream s{l.io.get_executor(), fake.output};
+  fake.write("a");
+  std::optional<error_code> got;
+  std::string line;
+  asio::cancellation_signal signal;
+  auto const read = [&] {
+    got.reset();
+    s.async_next_line(
+        asio::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::optional<std::string> const& text) {
+          got = ec;
+          line = text.value_or("");
+        }));
+    l.poll();
+  };
+  read();
+  fake.await_reader();       // the first page is there, and without an end of the line the next is read
+  constexpr int enough = 8;  // more than the worker has threads
+  for (int i = 0; i < enough; ++i) {
+    signal.emit(asio::cancellation_type::total);
+    l.run_until([&] { return got.has_value(); });
+    BOOST_TEST(*got == aborted);
+    read();
+  }
+  std::promise<void> ran;
+  tinybpf::detail::submit(*tinybpf::detail::worker_of(l.io), [&] { ran.set_value(); });
+  bool const has_a_thread = ran.get_future().wait_for(test::patience) == std::future_status::ready;
+  BOOST_TEST(has_a_thread);
+  BOOST_TEST(!got.has_value());
+  fake.write("b\nc");
+  l.run_until([&] { return got.has_value(); });
+  BOOST_TEST(!*got);
+  BOOST_TEST(line == "ab");
+  fake.end();
+  read();
+  l.run_until([&] { return got.has_value(); });
+  BOOST_TEST(line == "c");
+}
+
+// It waits for the page of a read that was given up, which comes when the loop goes, or never.
+BOOST_AUTO_TEST_CASE(an_abandoned_read_behind_another_goes_with_its_loop) {
+  for (bool const begun : {true, false}) {
+    fake_iterator fake;
+    auto const kept = std::make_shared<int>();
+    std::weak_ptr<tinybpf::detail::iter_reading> const reading = fake.output;
+    bool called = false;
+    {
+      test::loop l;
+      std::optional<test::busy_workers> busy;
+      if (!begun) busy.emplace(l.io);
+      auto const s = std::make_shared<iter_stream>(l.io.get_executor(), std::exchange(fake.output, nullptr));
+      asio::cancellation_signal signal;
+      std::optional<error_code> first;
+      s->async_next<element>(
+          asio::bind_cancellation_slot(signal.slot(), [&](error_code ec, std::optional<element>) { first = ec; }));
+      l.poll();
+      signal.emit(asio::cancellation_type::total);
+      l.run_until([&] { return first.has_value(); });
+      s->async_next<element>([&called, kept, s](error_code, std::optional<element>) { called = true; });
+      l.poll();
+      fake.end();
+    }
+    BOOST_TEST(!called);
+    BOOST_TEST(kept.use_count() == 1);
+    BOOST_TEST(reading.expired());
+  }
+}
+
 BOOST_AUTO_TEST_CASE(closing_ends_what_is_pending) {
   for (bool const destroy : {false, true}) {
     fake_iterator fake;

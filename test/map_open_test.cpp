@@ -414,6 +414,27 @@ BOOST_AUTO_TEST_CASE(are_found_from_any_folder) {
   BOOST_TEST(!fs::exists(folder / "relative"));
 }
 
+BOOST_AUTO_TEST_CASE(are_found_behind_symbolic_links) {
+  auto const path = folder / "totals";
+  totals.pin(path);
+  fs::create_symlink(path, folder / "alias");
+  auto const found = map::open_pinned(folder / "alias");
+  BOOST_TEST(found.pin_path() == path);
+  found.unpin();
+  BOOST_TEST(!fs::exists(path));
+  BOOST_TEST(fs::is_symlink(folder / "alias"));
+  totals.unpin(ec);
+  BOOST_TEST(ec == kernel_error(ENOENT));
+
+  fs::create_directory(folder / "real");
+  fs::create_directory_symlink(folder / "real", folder / "way");
+  totals.pin(folder / "way" / "pin");
+  BOOST_TEST(totals.pin_path() == folder / "real" / "pin");
+  fs::remove(folder / "way");
+  totals.unpin();
+  BOOST_TEST(fs::is_empty(folder / "real"));
+}
+
 BOOST_AUTO_TEST_CASE(are_told_from_what_is_none) {
   auto said =
       test::refusal(kernel_error(ENOENT), [&](auto&... out) { return map::open_pinned(folder / "none", out...); });

@@ -224,6 +224,27 @@ BOOST_AUTO_TEST_CASE(are_one_a_handle) {
   BOOST_TEST(fs::is_empty(folder));
 }
 
+BOOST_AUTO_TEST_CASE(are_found_behind_symbolic_links) {
+  auto const path = folder / "second";
+  second.pin(path);
+  fs::create_symlink(path, folder / "alias");
+  auto const found = program::open_pinned(folder / "alias");
+  BOOST_TEST(found.pin_path() == path);
+  found.unpin();
+  BOOST_TEST(!fs::exists(path));
+  BOOST_TEST(fs::is_symlink(folder / "alias"));
+  second.unpin(ec);
+  BOOST_TEST(ec == kernel_error(ENOENT));
+
+  fs::create_directory(folder / "real");
+  fs::create_directory_symlink(folder / "real", folder / "way");
+  second.pin(folder / "way" / "pin");
+  BOOST_TEST(second.pin_path() == folder / "real" / "pin");
+  fs::remove(folder / "way");
+  second.unpin();
+  BOOST_TEST(fs::is_empty(folder / "real"));
+}
+
 BOOST_AUTO_TEST_CASE(are_refused_where_they_cannot_be) {
   auto const no_folder = folder / "no" / "folder";
   test::refusal(kernel_error(ENOENT), [&](auto&... out) { return second.pin(no_folder, out...), 0; });

@@ -233,6 +233,31 @@ BOOST_AUTO_TEST_CASE(a_registration_without_a_link_has_no_descriptor) {
   BOOST_TEST(ec == errc::not_supported);
 }
 
+BOOST_AUTO_TEST_CASE(a_registration_without_a_link_is_left_by_release) {
+  auto obj = load();
+  auto const asked_of = obj.map("asked").clone();
+  auto const id = obj.map("counting").info().id;
+  {
+    auto link = obj.map("counting").attach_struct_ops();
+    error_code ec;
+    diagnostics details;
+    BOOST_TEST(link.release(ec, details) == -1);
+    BOOST_TEST(!ec, details.to_string());
+    BOOST_TEST(!link.attached());
+  }
+  obj.close();
+  BOOST_TEST(available());
+  {
+    tcp_socket const socket;
+    BOOST_TEST(socket.select() == 0);
+    send_some(socket);
+  }
+  BOOST_TEST(asked_of.lookup<std::uint64_t>(static_cast<std::uint32_t>(asked::cong_avoid)).value() > 0U);
+  // The registration alone keeps the map.
+  tinybpf::map::open_by_id(id).erase(test::bytes_of(std::uint32_t{0}));
+  is_gone();
+}
+
 BOOST_AUTO_TEST_CASE(a_name_is_registered_once) {
   auto const first = load();
   auto const second = load();

@@ -161,12 +161,11 @@ class iter_operation {
     auto const status = take_.take(*state_->reading, state_->page, value, ec, said);
     if (status != iter_status::unread) return finish(self, ec, std::move(said), std::move(value));
     auto const ex = state_->executor;
-    std::function<nothing(error_code&, diagnostics&)> read = [reading = state_->reading, wanted = take_.wanted()](
-                                                                 error_code&, diagnostics&) {
-      reading->read_page(wanted);
-      return nothing{};
+    std::function<void(worker&, std::function<void()>)> read = [reading = state_->reading, wanted = take_.wanted()](
+                                                                   worker& where, std::function<void()> done) {
+      reading->read_page_on(where, wanted, std::move(done));
     };
-    run_blocking<void(error_code)>(ex, nullptr, std::move(read), std::move(self));
+    await_worker(ex, std::move(read), std::move(self));
   }
 
   template <class Self>
@@ -212,7 +211,9 @@ class iter_operation {
 /// reports `errc::operation_in_progress`.
 ///
 /// **Per-operation cancellation**: total, partial and terminal, on all asynchronous operations, at once. A cancelled
-/// operation took nothing: what was being read for it stays for the next call.
+/// operation took nothing: what was being read for it stays for the next call, which waits for the same page. So a
+/// stream keeps one thread of the worker busy at most, however often its reads are given up; a reading that
+/// `restart()`, closing or destroying gave up keeps its own until the page is there.
 template <class Executor = boost::asio::any_io_executor>
 class basic_iter_stream {
   using state = detail::iter_stream_state<Executor>;

@@ -229,7 +229,7 @@ class map {
   void unpin(error_code& ec) const;
   /// @overload
   void unpin(error_code& ec, diagnostics& details) const;
-  /// Where `unpin` would remove it; empty if nowhere. Thread-safe.
+  /// Where `unpin` would remove it, without symbolic links; empty if nowhere. Thread-safe.
   [[nodiscard]] std::filesystem::path pin_path() const;
 
   /// From now on user space can only read the map; programs may still write. For good. Errors: `errc::closed`,
@@ -243,11 +243,12 @@ class map {
   /// Registers what a map of type struct_ops describes, such as a TCP congestion control, with the kernel, for as long
   /// as the link lives. A map of section ".struct_ops.link" (libbpf 1.2, Linux 6.4) is held by a link of the kernel's,
   /// which ends with the process and has a descriptor. One of section ".struct_ops" has none: `link::fd` reports
-  /// `errc::not_supported`, only detaching or destroying the link takes it out of the kernel, and if the process is
-  /// killed it stays. What was taken out is in use until its last user, such as a socket, has gone. Such a map is
-  /// attached once only. Errors: `errc::closed`; `errc::not_loaded`, also for one that was not created;
-  /// `errc::wrong_map_type`; `errc::not_supported` for a map of no object; EEXIST if something of that name is
-  /// registered; EBUSY if the map is or was attached; EPERM, EINVAL and others.
+  /// `errc::not_supported`, only detaching or destroying the link takes it out of the kernel, and it stays after
+  /// `link::release`, or if the process is killed: whoever has the map takes it out by deleting key 0. What was taken
+  /// out is in use until its last user, such as a socket, has gone. Such a map is attached once only. Errors:
+  /// `errc::closed`; `errc::not_loaded`, also for one that was not created; `errc::wrong_map_type`;
+  /// `errc::not_supported` for a map of no object; EEXIST if something of that name is registered; EBUSY if the map is
+  /// or was attached; EPERM, EINVAL and others.
   link attach_struct_ops() const;
   /// @overload
   link attach_struct_ops(error_code& ec) const;

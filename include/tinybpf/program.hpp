@@ -256,7 +256,7 @@ class program {
   void unpin(error_code& ec) const;
   /// @overload
   void unpin(error_code& ec, diagnostics& details) const;
-  /// Where `unpin` would remove it; empty if nowhere. Thread-safe.
+  /// Where `unpin` would remove it, without symbolic links; empty if nowhere. Thread-safe.
   [[nodiscard]] std::filesystem::path pin_path() const;
 
   /// Attaches as the section says. Blocks for less than a millisecond as a rule; `async_attach` keeps it off the loop.

@@ -3,6 +3,9 @@
 #include "link_state.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
+#include "worker.hpp"
+
+#include <tinybpf/link_info.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -16,6 +19,7 @@
 #include <cstring>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 namespace tinybpf::detail {
 namespace {
@@ -25,14 +29,10 @@ constexpr std::size_t page_size = 32768;
 
 /// "task" of an iterator's link; empty of any other.
 std::string target_of(int link) {
-  char name[64] = {};
-  bpf_link_info info{};
-  info.iter.target_name = reinterpret_cast<std::uintptr_t>(name);
-  info.iter.target_name_len = sizeof name;
-  __u32 size = sizeof info;
-  int const err = bpf_obj_get_info_by_fd(link, &info, &size);
-  if (err != 0 || info.type != BPF_LINK_TYPE_ITER) return {};
-  return name[0] != '\0' ? name : "?";
+  link_info known;
+  if (read_link_info(link, known) != 0 || known.kind != link_kind::iter) return {};
+  auto const& name = std::get<iter_info>(known.detail).target_name;
+  return name.empty() ? "?" : name;
 }
 
 std::string explain_read(error_code code) {
@@ -42,6 +42,14 @@ std::string explain_read(error_code code) {
 }
 
 }  // namespace
+
+/// Held by the worker's job alone: a job that is dropped with its worker drops who waits for it, and they may hold the
+/// reading.
+struct iter_reading::flight {
+  std::mutex mutex;
+  bool landed = false;
+  std::function<void()> waiting;
+};
 
 iter_reading::iter_reading(owned_descriptor link, owned_descriptor file, std::string name,
                            std::shared_ptr<type_registry> types) noexcept
@@ -154,6 +162,33 @@ void iter_reading::read_page(iter_wanted const& wanted) {
     ended_ = true;
   else if (errno != EAGAIN && errno != EINTR)  // EAGAIN: the kernel walked a million elements and wants a pause
     error_ = last_errno();
+}
+
+void iter_reading::read_page_on(worker& where, iter_wanted const& wanted, std::function<void()> done) {
+  if (auto const running = flight_.lock()) {
+    std::unique_lock lock{running->mutex};
+    if (!running->landed) {
+      running->waiting.swap(done);
+      lock.unlock();
+      return;  // who waited before has given up, and goes now
+    }
+  }
+  auto const mine = std::make_shared<flight>();
+  mine->waiting = std::move(done);
+  flight_ = mine;
+  where.submit([reading = shared_from_this(), mine, wanted] {
+    try {
+      reading->read_page(wanted);
+    } catch (...) {
+      std::lock_guard const lock{reading->mutex_};
+      reading->error_ = from_libbpf(ENOMEM);
+    }
+    std::unique_lock lock{mine->mutex};
+    mine->landed = true;
+    auto const waiting = std::exchange(mine->waiting, nullptr);
+    lock.unlock();
+    waiting();
+  });
 }
 
 void iter_reading::copy_out(void* to, std::size_t size) noexcept {

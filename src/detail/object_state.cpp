@@ -2,6 +2,7 @@
 
 #include "log_capture.hpp"
 #include "near_places.hpp"
+#include "pin_path.hpp"
 #include "privileges.hpp"
 #include "verifier_log.hpp"
 
@@ -41,7 +42,7 @@ void map_core::refresh() {
   flags = bpf_map__map_flags(raw);
   if (char const* const path = bpf_map__is_pinned(raw) ? bpf_map__pin_path(raw) : nullptr) {
     std::lock_guard const lock{mutex};
-    pin_path = path;
+    pin_path = opened_pin_path(path).string();
   }
 }
 

@@ -25,4 +25,10 @@ std::filesystem::path resolved_pin_path(std::filesystem::path const& path) {
   return failed ? path : whole;
 }
 
+std::filesystem::path opened_pin_path(std::filesystem::path const& path) {
+  std::error_code failed;
+  auto real = std::filesystem::canonical(path, failed);
+  return failed ? resolved_pin_path(path) : real;
+}
+
 }  // namespace tinybpf::detail

@@ -15,4 +15,8 @@ std::string why_no_pin(std::filesystem::path const& path, error_code code);
 /// that can be told.
 std::filesystem::path resolved_pin_path(std::filesystem::path const& path);
 
+/// The same of a pin that was opened at `path`, which may itself be a symbolic link to it: removing the pin must not
+/// remove that.
+std::filesystem::path opened_pin_path(std::filesystem::path const& path);
+
 }  // namespace tinybpf::detail

@@ -41,6 +41,8 @@ error_code from_libbpf(int err) {
 
 error_code last_errno() { return from_libbpf(errno); }
 
+bool is(error_code const& ec, int err) { return ec == error_code{err, boost::system::system_category()}; }
+
 void report(error_code& ec, diagnostics& details, error_code code, std::string message, std::string hint) {
   ec = code;
   details.message = std::move(message);

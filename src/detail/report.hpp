@@ -17,6 +17,9 @@ error_code from_libbpf(int err);
 /// errno as it is now.
 error_code last_errno();
 
+/// True if it is that errno.
+bool is(error_code const& ec, int err);
+
 /// The whole of a report; returns nothing so that a caller can `return report(...)` from a void function.
 void report(error_code& ec, diagnostics& details, error_code code, std::string message, std::string hint = {});
 

@@ -46,13 +46,19 @@ class blocking_operation : public std::enable_shared_from_this<blocking_operatio
         work_{std::move(work)} {}
 
   void start(worker& where) {
+    start_by([&](std::function<void()> job) { submit(where, std::move(job)); });
+  }
+
+  /// `launch` takes a function, and has a worker's thread call it, or destroys it.
+  template <class Launch>
+  void start_by(Launch const& launch) {
     auto slot = asio::get_associated_cancellation_slot(*handler_);
     if (slot.is_connected())
       slot.assign([weak = this->weak_from_this()](asio::cancellation_type type) {
         auto const self = weak.lock();
         if (self && type != asio::cancellation_type::none) self->cancel();
       });
-    submit(where, [self = this->shared_from_this()] { self->run(); });
+    launch([self = this->shared_from_this()] { self->run(); });
   }
 
  private:
@@ -123,6 +129,20 @@ auto run_blocking(Executor const& ex, diagnostics* details, std::function<Result
         std::make_shared<operation>(std::move(handler), io, said, std::move(call))->start(*where);
       },
       token, ex, details, std::move(work));
+}
+
+/// Completes with no error once what `launch` was given is called on a thread of the worker.
+template <class Executor, class Token>
+auto await_worker(Executor const& ex, std::function<void(worker&, std::function<void()>)> launch, Token&& token) {
+  return asio::async_initiate<Token, void(error_code)>(
+      [](auto handler, Executor const& io, std::function<void(worker&, std::function<void()>)> by) {
+        using operation = blocking_operation<nothing, decltype(handler), Executor>;
+        auto const where = worker_of(asio::query(io, asio::execution::context));
+        std::make_shared<operation>(std::move(handler), io, nullptr, [](error_code&, diagnostics&) {
+          return nothing{};
+        })->start_by([&](std::function<void()> job) { by(*where, std::move(job)); });
+      },
+      token, ex, std::move(launch));
 }
 
 }  // namespace tinybpf::detail

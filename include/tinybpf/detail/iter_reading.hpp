@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,6 +18,7 @@
 namespace tinybpf::detail {
 
 class type_registry;
+class worker;
 
 /// What has to be there before it can be taken.
 struct iter_wanted {
@@ -34,7 +36,7 @@ enum class iter_status : std::uint8_t {
 
 /// What an iterator wrote, as it is read from the kernel page by page and taken away in pieces. Reading is for any
 /// thread, taking for the owner's: it never waits for a page that is being read.
-class iter_reading {
+class iter_reading : public std::enable_shared_from_this<iter_reading> {
  public:
   /// Begins to read. Errors: `errc::closed`, `errc::not_supported` if the link is of no iterator; the kernel's.
   static std::shared_ptr<iter_reading> open(link const& l, error_code& ec, diagnostics& details);
@@ -59,6 +61,11 @@ class iter_reading {
   /// Reads a page, unless what is wanted is there, the output has ended, or something failed that nobody was told of.
   /// Blocks as long as the kernel walks.
   void read_page(iter_wanted const& wanted);
+  /// The same on the worker, and then calls `done` there; without memory that is a failure for who takes next. A page
+  /// that is being read already is waited for instead, whatever it is read for, so that a walk never holds two of the
+  /// worker's threads: look again. One waits: a call replaces who waited before, who has given up. `done` is destroyed
+  /// uncalled if the worker shuts down. Not for two threads at once.
+  void read_page_on(worker& where, iter_wanted const& wanted, std::function<void()> done);
 
   /// Takes a record. Failures: what a page's reading met; `errc::record_size` at the end for a part of a record.
   iter_status take_record(type_shape const& shape, void* to, error_code& ec, diagnostics& details);
@@ -71,6 +78,8 @@ class iter_reading {
   iter_status take_text(std::string& to, error_code& ec, diagnostics& details);
 
  private:
+  struct flight;
+
   iter_reading(owned_descriptor link, owned_descriptor file, std::string name,
                std::shared_ptr<type_registry> types) noexcept;
 
@@ -90,6 +99,7 @@ class iter_reading {
   std::string const name_;
   std::shared_ptr<type_registry> const types_;
   std::vector<std::type_info const*> checked_;
+  std::weak_ptr<flight> flight_;  // the last page that was asked for
 
   std::mutex mutex_;  // for what follows
   std::vector<std::byte> buffer_;

@@ -367,17 +367,12 @@ std::optional<attach_target> place_in(std::string_view section, link_kind kind) 
 
 attach_plan plan_of(section_target const&, program_core const& core) {
   auto const kind = kind_of_section(core.section);
-  return {
+  attach_plan plan{
       .kind = kind,
       .where = "'" + core.section + "'",
       .refuse = [kind](attach_subject const&) { return kind == link_kind::lsm ? lsm_refusal() : refusal{}; },
       .attach =
-          [kind, &core](attach_subject const& p, attachment_list& into) {
-#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 3
-            // As for the call of its own, libbpf needs help with patterns.
-            if (auto const place = place_in(core.section, kind); place && kind == link_kind::kprobe_multi)
-              return plan_of(std::get<kprobe_multi_target>(*place), core).attach(p, into);
-#endif
+          [kind](attach_subject const& p, attachment_list& into) {
             return keep(bpf_program__attach(p.raw), into, kind == link_kind::usdt ? p.object : nullptr);
           },
       .explain =
@@ -395,10 +390,16 @@ attach_plan plan_of(section_target const&, program_core const& core) {
               return;
             }
             if (!place) return;
-            auto const plan = std::visit([&](auto const& t) { return plan_of(t, core); }, *place);
-            if (plan.explain) plan.explain(ec, details);
+            auto const named = std::visit([&](auto const& t) { return plan_of(t, core); }, *place);
+            if (named.explain) named.explain(ec, details);
           },
   };
+#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 3
+  // As for the call of its own, libbpf needs help with patterns.
+  if (auto const place = place_in(core.section, kind); place && kind == link_kind::kprobe_multi)
+    plan.attach = plan_of(std::get<kprobe_multi_target>(*place), core).attach;
+#endif
+  return plan;
 }
 
 attach_plan plan_of(tracepoint_target const& t, program_core const&) {

@@ -544,8 +544,10 @@ attach_plan plan_of(usdt_target const& t, program_core const& core) {
             explain_usdt(ec, t, details);
             // libbpf attaches by uprobe.multi where the kernel has it, and that takes a program loaded for it.
             if (ec == sys_errc::invalid_argument && details.hint.empty() && !section.starts_with("usdt"))
-              details.hint = "a USDT takes SEC(\"usdt\") with libbpf 1.3 or later on Linux 6.6 or later; this program's is SEC(\"" +
-                             section + "\")";
+              details.hint =
+                  "a USDT takes SEC(\"usdt\") with libbpf 1.3 or later on Linux 6.6 or later; this program's is "
+                  "SEC(\"" +
+                  section + "\")";
           },
   };
 }

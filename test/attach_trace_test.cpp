@@ -685,7 +685,8 @@ BOOST_AUTO_TEST_CASE(are_refused_where_bpf_is_no_security_module, *feature_here(
     error_code ec;
     diagnostics by_section;
     diagnostics by_call;
-    bool const refused = !t.program.attach(ec, by_section).attached() && !t.program.attach_trace(ec, by_call).attached();
+    bool const refused =
+        !t.program.attach(ec, by_section).attached() && !t.program.attach_trace(ec, by_call).attached();
     return (refused ? "refused: " : "attached: ") + by_section.to_string() + by_call.to_string();
   });
   BOOST_TEST(answer.starts_with("refused: "), answer);

@@ -76,8 +76,8 @@ attach_plan plan_of(netns_target const& t, program_core const& core);
 attach_plan plan_of(sockmap_target const& t, program_core const& core);
 attach_plan plan_of(socket_target const& t, program_core const& core);
 
-/// One of libbpf's structures of options, all zero but for its size. Also between and behind its fields, of which libbpf
-/// demands it: a copy as a plain `Options` may lose that.
+/// One of libbpf's structures of options, all zero but for its size. Also between and behind its fields, of which
+/// libbpf demands it: a copy as a plain `Options` may lose that.
 template <class Options>
 struct sized : Options {
   sized() {

@@ -74,6 +74,13 @@ int BPF_USDT(on_usdt, int number, long other)
 	return see(8, bpf_usdt_cookie(ctx), (__s64)number + other);
 }
 
+// With newer versions of libbpf a section of the wrong kind.
+SEC("?uprobe")
+int BPF_USDT(usdt_as_uprobe, int number)
+{
+	return see(8, 0, number);
+}
+
 // At the place that its section names.
 SEC("kprobe/__x64_sys_getpgid")
 int by_section_kprobe(struct pt_regs *ctx)

@@ -53,6 +53,21 @@ int BPF_PROG(on_tp_btf, struct pt_regs *regs)
 	return (__u32)PT_REGS_PARM1_CORE_SYSCALL(regs) == MARK ? see(4, 0, MARK) : 0;
 }
 
+// Cookies, which older kernels know nothing of here.
+SEC("?raw_tp")
+int raw_tracepoint_cookie(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u32 argument = PT_REGS_PARM1_CORE_SYSCALL((struct pt_regs *)ctx->args[0]);
+
+	return argument == MARK ? see(6, bpf_get_attach_cookie(ctx), MARK) : 0;
+}
+
+SEC("?tp_btf/sys_enter")
+int BPF_PROG(tp_btf_cookie, struct pt_regs *regs)
+{
+	return (__u32)PT_REGS_PARM1_CORE_SYSCALL(regs) == MARK ? see(7, bpf_get_attach_cookie(ctx), MARK) : 0;
+}
+
 SEC("perf_event")
 int on_sample(struct bpf_perf_event_data *ctx)
 {

@@ -108,6 +108,14 @@ void duplicate_into(iter_subject& target, int fd) {
   if (target.descriptor.get() < 0) target.not_duplicated = last_errno();
 }
 
+std::string explain_unopened(error_code code) {
+  namespace sys = boost::system::errc;
+  if (code == sys::no_such_file_or_directory || code == sys::not_a_directory)
+    return "a cgroup is a directory of a cgroup2 file system, such as /sys/fs/cgroup/system.slice";
+  if (code == sys::permission_denied) return "this user may not read that directory, or one above it";
+  return {};
+}
+
 /// What the kernel is told. `opened` lives until it was told.
 bpf_iter_link_info info_of(iter_subject const& target, owned_descriptor& opened, error_code& ec, diagnostics& details) {
   bpf_iter_link_info info{};
@@ -135,7 +143,8 @@ bpf_iter_link_info info_of(iter_subject const& target, owned_descriptor& opened,
       if (target.by_path) {
         opened.reset(open(target.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (opened.get() < 0) {
-          report(ec, details, last_errno(), "cannot open the cgroup " + target.path.string());
+          auto const code = last_errno();
+          report(ec, details, code, "cannot open the cgroup " + target.path.string(), explain_unopened(code));
           break;
         }
       }
@@ -173,8 +182,9 @@ std::string explain(error_code code, iter_walks wanted, iter_subject const* targ
   if (wanted == iter_walks::tasks && target != nullptr &&
       (code == sys::no_such_process || code == sys::bad_file_descriptor))
     return "there is no such process or thread, or it has ended";
-  if (wanted == iter_walks::tasks && target != nullptr && code == sys::invalid_argument)
-    return "telling an iterator which tasks to walk takes Linux 6.1";
+  if (target == nullptr || (code != sys::invalid_argument && code != sys::argument_list_too_long)) return {};
+  if (wanted == iter_walks::tasks) return "telling an iterator which tasks to walk takes Linux 6.1";
+  if (wanted == iter_walks::cgroups) return "an iterator of cgroups takes Linux 6.1";
   return {};
 }
 

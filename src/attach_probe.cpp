@@ -63,21 +63,18 @@ refusal invalid(std::string reason, std::string hint = {}) {
   return {from_libbpf(EINVAL), std::move(reason), std::move(hint)};
 }
 
-// What a kprobe program was loaded for: all are of one type, and the kernel goes by these numbers of attach types.
+// What a kprobe program was loaded for: all are of one type, and the kernel goes by the attach type.
 enum class loaded_for : std::uint8_t { perf, kprobe_multi, uprobe_multi };
 
-constexpr int trace_kprobe_multi = 42;
-constexpr int trace_uprobe_multi = 48;
-constexpr int trace_kprobe_session = 56;
-constexpr int trace_uprobe_session = 58;
+attach_type expected_of(bpf_program* raw) { return static_cast<attach_type>(bpf_program__expected_attach_type(raw)); }
 
 loaded_for purpose_of(bpf_program* raw) {
-  switch (static_cast<int>(bpf_program__expected_attach_type(raw))) {
-    case trace_kprobe_multi:
-    case trace_kprobe_session:
+  switch (expected_of(raw)) {
+    case attach_type::trace_kprobe_multi:
+    case attach_type::trace_kprobe_session:
       return loaded_for::kprobe_multi;
-    case trace_uprobe_multi:
-    case trace_uprobe_session:
+    case attach_type::trace_uprobe_multi:
+    case attach_type::trace_uprobe_session:
       return loaded_for::uprobe_multi;
     default:
       return loaded_for::perf;
@@ -94,6 +91,26 @@ refusal wrong_purpose(attach_subject const& p, loaded_for wanted, char const* se
               ", and that takes one loaded for " + names[static_cast<std::size_t>(wanted)],
           std::string{"SEC() in the BPF program decides; this one's is SEC(\""} + bpf_program__section_name(p.raw) +
               "\"), and it takes " + sections};
+}
+
+// A session runs where the function is entered and where it returns.
+refusal odd_session(attach_subject const& p, bool retprobe) {
+  auto const type = expected_of(p.raw);
+  if (type != attach_type::trace_kprobe_session && type != attach_type::trace_uprobe_session) return {};
+  if (retprobe) return invalid("a session runs at a function's return as well", "leave out `retprobe`");
+  bool const of_kernel = type == attach_type::trace_kprobe_session;
+  [[maybe_unused]] std::string const needed = of_kernel ? "1.5" : "1.6";
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 6
+  return {};
+#else
+#if LIBBPF_MINOR_VERSION >= 5
+  if (of_kernel) return {};
+#endif
+  return {errc::not_supported_by_libbpf,
+          "no sessions of " + std::string{of_kernel ? "kprobes" : "uprobes"} + " with libbpf " +
+              std::to_string(LIBBPF_MAJOR_VERSION) + "." + std::to_string(LIBBPF_MINOR_VERSION),
+          "they take libbpf " + needed + " or later"};
+#endif
 }
 
 refusal odd_functions(names_or_pattern const& functions, std::vector<std::uint64_t> const& cookies) {
@@ -380,12 +397,16 @@ attach_plan plan_of(kprobe_multi_target const& t, program_core const&) {
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
         if (auto odd = odd_functions(t.functions, t.options.cookies); odd.code) return odd;
-        return wrong_purpose(p, loaded_for::kprobe_multi, "SEC(\"kprobe.multi\")");
+        if (auto wrong = wrong_purpose(p, loaded_for::kprobe_multi, "SEC(\"kprobe.multi\")"); wrong.code) return wrong;
+        return odd_session(p, t.options.retprobe);
       },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             auto options = sized<bpf_kprobe_multi_opts>();
             options.retprobe = t.options.retprobe;
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 5
+            options.session = expected_of(p.raw) == attach_type::trace_kprobe_session;
+#endif
             auto const* const pattern = pattern_in(t.functions);
             if (pattern == nullptr) {
               auto names = c_strings(list_in(t.functions));
@@ -470,13 +491,17 @@ attach_plan plan_of(uprobe_multi_target const& t, program_core const&) {
       .refuse = [t](attach_subject const& p) -> refusal {
         if (auto odd = without_binary(t.binary); odd.code) return odd;
         if (auto odd = odd_functions(t.functions, t.options.cookies); odd.code) return odd;
-        return wrong_purpose(p, loaded_for::uprobe_multi, "SEC(\"uprobe.multi\")");
+        if (auto wrong = wrong_purpose(p, loaded_for::uprobe_multi, "SEC(\"uprobe.multi\")"); wrong.code) return wrong;
+        return odd_session(p, t.options.retprobe);
       },
   };
 #if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3
   plan.attach = [t](attach_subject const& p, attachment_list& into) {
     auto options = sized<bpf_uprobe_multi_opts>();
     options.retprobe = t.options.retprobe;
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 6
+    options.session = expected_of(p.raw) == attach_type::trace_uprobe_session;
+#endif
     auto const* const pattern = pattern_in(t.functions);
     auto names = c_strings(list_in(t.functions));
     if (pattern == nullptr) {
@@ -495,7 +520,7 @@ attach_plan plan_of(uprobe_multi_target const& t, program_core const&) {
   return plan;
 }
 
-attach_plan plan_of(usdt_target const& t, program_core const&) {
+attach_plan plan_of(usdt_target const& t, program_core const& core) {
   return {
       .kind = link_kind::usdt,
       .where = "USDT " + t.provider + ":" + t.name + " of " + t.binary.string(),
@@ -514,7 +539,16 @@ attach_plan plan_of(usdt_target const& t, program_core const&) {
                                                  t.name.c_str(), &options),
                         into, p.object);
           },
-      .explain = [t](error_code& ec, diagnostics& details) { explain_usdt(ec, t, details); },
+      .explain =
+          [t, section = core.section](error_code& ec, diagnostics& details) {
+            explain_usdt(ec, t, details);
+            // libbpf attaches by uprobe.multi where the kernel has it, and that takes a program loaded for it.
+            if (ec == sys_errc::invalid_argument && details.hint.empty() && !section.starts_with("usdt"))
+              details.hint =
+                  "a USDT takes SEC(\"usdt\") with libbpf 1.3 or later on Linux 6.6 or later; this program's is "
+                  "SEC(\"" +
+                  section + "\")";
+          },
   };
 }
 

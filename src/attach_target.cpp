@@ -11,9 +11,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace tinybpf {
 namespace detail {
@@ -36,9 +39,13 @@ void explain(attach_plan const& plan, program_type type, error_code& ec, diagnos
 
 }  // namespace
 
-int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> object) {
+int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> object, int perf_event) {
   if (raw == nullptr) return errno != 0 ? errno : EOPNOTSUPP;
-  into.push_back(std::make_unique<libbpf_attachment>(raw, std::move(object)));
+  std::unique_ptr<bpf_link, int (*)(bpf_link*)> owned{raw, bpf_link__destroy};
+  // Room first: an attachment that there is no room for would lock the object's mutex to detach, and that is held.
+  if (into.size() == into.capacity()) into.reserve(2 * into.size() + 1);
+  into.push_back(std::make_unique<libbpf_attachment>(raw, std::move(object), perf_event));
+  static_cast<void>(owned.release());
   return 0;
 }
 
@@ -46,7 +53,10 @@ link attach_as_planned(program_core* core, attach_plan const& plan, error_code& 
   auto const what = "program '" + core->name + "'";
   if (!core->usable(true, what, ec, details) || !attachable(*core, ec, details)) return {};
   auto const task = "cannot attach " + what + " of " + core->owner->source() + " to " + plan.where;
-  std::lock_guard const lock{core->owner->mutex()};
+  // These outlive the lock: what detaches a USDT takes it too, also where memory runs out.
+  attachment_list attachments;
+  link_origin origin{core->name, core->owner->types()};
+  std::unique_lock lock{core->owner->mutex()};
   if (!core->usable(true, what, ec, details)) return {};  // closed while this thread waited
   if (!plan.types.empty() && std::find(plan.types.begin(), plan.types.end(), core->type) == plan.types.end()) {
     report(ec, details, errc::wrong_program_type,
@@ -69,7 +79,6 @@ link attach_as_planned(program_core* core, attach_plan const& plan, error_code& 
       return {};
     }
   }
-  attachment_list attachments;
   log_capture log;
   errno = 0;
   if (int const err = std::abs(plan.attach(subject, attachments)); err != 0) {
@@ -79,8 +88,9 @@ link attach_as_planned(program_core* core, attach_plan const& plan, error_code& 
     explain(plan, core->type, ec, details);
     return {};
   }
+  lock.unlock();
   auto attached = link_access::make(plan.kind, std::move(attachments));
-  link_access::state(attached)->came_from({core->name, core->owner->types()});
+  link_access::state(attached)->came_from(std::move(origin));
   return attached;
 }
 
@@ -109,7 +119,9 @@ link program::attach(attach_target const& target, error_code& ec, diagnostics& d
   }
   details.program = core_->name;
   auto const plan = std::visit([&](auto const& t) { return detail::plan_of(t, *core_); }, target);
-  return detail::attach_as_planned(core_.get(), plan, ec, details);
+  auto attached = detail::attach_as_planned(core_.get(), plan, ec, details);
+  if (!ec) details = {};
+  return attached;
 }
 
 }  // namespace tinybpf

@@ -69,6 +69,8 @@ constexpr std::array section_kinds{
     section_prefix{"uprobe.multi.s", link_kind::uprobe_multi},
     section_prefix{"uretprobe.multi", link_kind::uprobe_multi},
     section_prefix{"uretprobe.multi.s", link_kind::uprobe_multi},
+    section_prefix{"uprobe.session", link_kind::uprobe_multi},
+    section_prefix{"uprobe.session.s", link_kind::uprobe_multi},
     section_prefix{"usdt", link_kind::usdt},
     section_prefix{"usdt.s", link_kind::usdt},
     section_prefix{"lsm", link_kind::lsm},
@@ -76,7 +78,6 @@ constexpr std::array section_kinds{
     section_prefix{"freplace", link_kind::freplace},
     section_prefix{"iter", link_kind::iter},
     section_prefix{"iter.s", link_kind::iter},
-    section_prefix{"netfilter", link_kind::netfilter},
 };
 
 link_kind kind_of_section(std::string_view section) {
@@ -141,7 +142,8 @@ void explain_freplace(freplace_target const& t, error_code& ec, diagnostics& det
 }
 
 // The call that attaches programs of a type that libbpf does not attach by their section.
-std::string_view call_for(program_type type) {
+std::string_view call_for(program_type type, attach_type expected) {
+  if (expected == attach_type::lsm_cgroup) return "attach_cgroup() attaches it, to a control group";
   switch (type) {
     case program_type::xdp:
       return "attach_xdp() attaches it, to a network interface";
@@ -151,6 +153,12 @@ std::string_view call_for(program_type type) {
       return "attach_perf_event() attaches it";
     case program_type::socket_filter:
       return "attach_to() attaches it, to a socket";
+    case program_type::sk_reuseport:
+      return "attach_to() with {.role = socket_role::reuseport} attaches it, to the sockets of a port";
+    case program_type::netfilter:
+      return "attach_netfilter() attaches it, to a hook of the kernel's packet filter";
+    case program_type::struct_ops:
+      return "map::attach_struct_ops() attaches it, with the map that it belongs to";
     case program_type::sk_msg:
     case program_type::sk_skb:
       return "attach_sockmap() attaches it, to a map of sockets";
@@ -244,8 +252,7 @@ int attach_perf_event(perf_event_options const& o, pid_t thread, int cpu, attach
   options.bpf_cookie = o.cookie;
   auto* const raw = bpf_program__attach_perf_event_opts(p.raw, event.get(), &options);
   if (raw == nullptr) return errno;
-  into.push_back(std::make_unique<libbpf_attachment>(raw, nullptr, event.release()));  // the link closes it
-  return 0;
+  return keep(raw, into, nullptr, event.release());  // the link closes it
 }
 
 int attach_perf_events(perf_event_options const& o, attach_subject const& p, attachment_list& into) {
@@ -262,6 +269,8 @@ int attach_perf_events(perf_event_options const& o, attach_subject const& p, att
   }
   return into.empty() ? ESRCH : 0;
 }
+
+constexpr std::string_view samples_of_threads = "samples of the threads of a process take Linux 5.13";
 
 void explain_perf_event(perf_event_options const& o, error_code& ec, diagnostics& details) {
   auto const online = online_cpus();
@@ -281,6 +290,10 @@ void explain_perf_event(perf_event_options const& o, error_code& ec, diagnostics
     std::uint64_t most = 0;
     if (file >> most && o.frequency > most)
       details.hint = "the sysctl kernel.perf_event_max_sample_rate allows " + std::to_string(most) + " a second";
+    else if (o.pid != -1)
+      details.hint = samples_of_threads;
+  } else if (ec == sys_errc::invalid_argument && o.pid != -1) {
+    details.hint = samples_of_threads;
   } else if (ec == sys_errc::too_many_files_open) {
     details.hint = "each CPU takes two descriptors: raise RLIMIT_NOFILE";
   } else if (ec == sys_errc::permission_denied || ec == sys_errc::operation_not_permitted) {
@@ -354,20 +367,18 @@ std::optional<attach_target> place_in(std::string_view section, link_kind kind) 
 
 attach_plan plan_of(section_target const&, program_core const& core) {
   auto const kind = kind_of_section(core.section);
-  return {
+  attach_plan plan{
       .kind = kind,
       .where = "'" + core.section + "'",
+      .refuse = [kind](attach_subject const&) { return kind == link_kind::lsm ? lsm_refusal() : refusal{}; },
       .attach =
-          [kind, &core](attach_subject const& p, attachment_list& into) {
-            // As for the call of its own, libbpf needs help with patterns.
-            if (auto const place = place_in(core.section, kind); place && kind == link_kind::kprobe_multi)
-              return plan_of(std::get<kprobe_multi_target>(*place), core).attach(p, into);
+          [kind](attach_subject const& p, attachment_list& into) {
             return keep(bpf_program__attach(p.raw), into, kind == link_kind::usdt ? p.object : nullptr);
           },
       .explain =
           [kind, &core](error_code& ec, diagnostics& details) {
             // libbpf says EOPNOTSUPP for a type that it cannot attach, and for a section that leaves the place open.
-            auto const call = call_for(core.type);
+            auto const call = call_for(core.type, core.expected_attach_type);
             auto const place = place_in(core.section, kind);
             if (ec == sys_errc::operation_not_supported && (!call.empty() || !place)) {
               ec = errc::not_supported;
@@ -379,10 +390,16 @@ attach_plan plan_of(section_target const&, program_core const& core) {
               return;
             }
             if (!place) return;
-            auto const plan = std::visit([&](auto const& t) { return plan_of(t, core); }, *place);
-            if (plan.explain) plan.explain(ec, details);
+            auto const named = std::visit([&](auto const& t) { return plan_of(t, core); }, *place);
+            if (named.explain) named.explain(ec, details);
           },
   };
+#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 3
+  // As for the call of its own, libbpf needs help with patterns.
+  if (auto const place = place_in(core.section, kind); place && kind == link_kind::kprobe_multi)
+    plan.attach = plan_of(std::get<kprobe_multi_target>(*place), core).attach;
+#endif
+  return plan;
 }
 
 attach_plan plan_of(tracepoint_target const& t, program_core const&) {
@@ -406,14 +423,14 @@ attach_plan plan_of(raw_tracepoint_target const& t, program_core const&) {
       .where = "raw tracepoint " + t.name,
       .types = {program_type::raw_tracepoint, program_type::raw_tracepoint_writable},
   };
-#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 5
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 4
   plan.attach = [t](attach_subject const& p, attachment_list& into) {
     auto options = sized<bpf_raw_tracepoint_opts>();
     options.cookie = t.options.cookie;
     return keep(bpf_program__attach_raw_tracepoint_opts(p.raw, t.name.c_str(), &options), into);
   };
 #else
-  if (t.options.cookie != 0) plan.libbpf_version = "1.5";
+  if (t.options.cookie != 0) plan.libbpf_version = "1.4";
   plan.attach = [t](attach_subject const& p, attachment_list& into) {
     return keep(bpf_program__attach_raw_tracepoint(p.raw, t.name.c_str()), into);
   };
@@ -435,11 +452,11 @@ attach_plan plan_of(trace_target const& t, program_core const& core) {
         if (type == BPF_LSM_CGROUP)
           return {errc::wrong_program_type, "it was loaded for a control group", "attach_cgroup() attaches it"};
         if (type != BPF_TRACE_RAW_TP || t.options.cookie == 0) return {};
-#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 5
+#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 4
         return {errc::not_supported_by_libbpf,
                 "no cookie for tp_btf with libbpf " + std::to_string(LIBBPF_MAJOR_VERSION) + "." +
                     std::to_string(LIBBPF_MINOR_VERSION),
-                "it takes libbpf 1.5 or later, and Linux 6.10"};
+                "it takes libbpf 1.4 or later, and Linux 6.10"};
 #else
         // An older kernel would not say no, but drop it.
         if (kernel_struct_has("bpf_raw_tp_link", "cookie")) return {};

@@ -216,8 +216,8 @@ capability_set required_capabilities(program const& p, error_code& ec) {
 
 capability_set required_capabilities(program const& p, error_code& ec, diagnostics& details) {
   detail::begin(ec, details);
-  details.program = p.name();
   if (p) return required_capabilities(p.type()) | to_attach(p);
+  details.program = p.name();
   report(ec, details, errc::closed, "required_capabilities of program '" + std::string{p.name()} + "'");
   return {};
 }
@@ -233,9 +233,9 @@ capability_set required_capabilities(map const& m, error_code& ec) {
 
 capability_set required_capabilities(map const& m, error_code& ec, diagnostics& details) {
   detail::begin(ec, details);
-  details.map = m.name();
   auto const& core = detail::handle_access::core(m);
   if (m) return detail::needed_for_map(m.type(), core->flags);
+  details.map = m.name();
   report(ec, details, errc::closed, "required_capabilities of map '" + std::string{m.name()} + "'");
   return {};
 }

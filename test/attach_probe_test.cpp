@@ -24,10 +24,12 @@
 #include <bpf/libbpf.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -70,6 +72,31 @@ extern "C" {
 // Not zero at first, so that it has a place in the file.
 [[gnu::used, gnu::section(".tinybpf_counter")]] unsigned short volatile reference_counter = 0;
 }
+
+namespace {
+
+thread_local int allocations_left = -1;  // until one fails; negative: none does
+
+/// While alive, one allocation of this thread fails: the one after so many.
+class failing_allocation {
+ public:
+  explicit failing_allocation(int allowed) { allocations_left = allowed; }
+  failing_allocation(failing_allocation const&) = delete;
+  failing_allocation& operator=(failing_allocation const&) = delete;
+  ~failing_allocation() { allocations_left = -1; }
+};
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  bool const fails = allocations_left == 0;
+  if (allocations_left >= 0) --allocations_left;
+  void* const memory = fails ? nullptr : std::malloc(size != 0 ? size : 1);
+  if (memory == nullptr) throw std::bad_alloc{};
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -824,6 +851,47 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
   BOOST_TEST(contains(attach(text.path(), ENOEXEC).message, "no ELF file"));
   BOOST_TEST(contains(attach(text.folder(), EISDIR).message, "is a directory"));
   BOOST_TEST(contains(attach("libboost_unit_test_framework.so.1.81.0", ENOENT).message, "no USDT at all"));
+}
+
+BOOST_AUTO_TEST_CASE(say_which_section_they_take, *feature_here("uprobe.multi", uprobe_multi_here)) {
+  auto obj = tinybpf::object::open(PROBES_BPF_O);
+  for (auto const& p : obj.programs()) p.set_autoload(p.name() == "usdt_as_uprobe");
+  obj.load();
+  auto const p = obj.program("usdt_as_uprobe");
+  auto const details =
+      refusal(kernel_error(EINVAL), [&](auto&... out) { return p.attach_usdt(self, "tinybpf_test", "place", out...); });
+  BOOST_TEST(contains(details.hint, "takes SEC(\"usdt\")"), details.hint);
+  BOOST_TEST(contains(details.hint, "is SEC(\"uprobe\")"), details.hint);
+}
+
+// Neither a descriptor stays behind, nor does anything wait for a lock that this thread has.
+BOOST_FIXTURE_TEST_CASE(leave_nothing_behind_when_memory_runs_out, probes) {
+  auto const p = program("on_usdt");
+  { auto const once = p.attach_usdt(self, "tinybpf_test", "place"); }  // libbpf keeps some descriptors from now on
+  auto const target = tinybpf::attach_target{tinybpf::usdt_target{self, "tinybpf_test", "place"}};
+  int failures = 0;
+  bool enough = false;
+  for (int allowed = 0; allowed < 10'000 && !enough; ++allowed) {
+    auto const next = next_descriptor();
+    error_code ec;
+    diagnostics details;
+    tinybpf::link l;
+    try {
+      failing_allocation const fails{allowed};
+      l = p.attach(target, ec, details);
+      enough = allocations_left >= 0;
+    } catch (std::bad_alloc const&) {
+      ++failures;
+      BOOST_TEST(next_descriptor() == next);
+      BOOST_TEST(seen.during(slot::usdt, [] { pass_place(1, 1); }) == 0);
+      continue;
+    }
+    BOOST_TEST(!ec, allowed << ": " << ec.message() << details.to_string());
+    BOOST_TEST(l.attached());
+    BOOST_TEST(seen.during(slot::usdt, [] { pass_place(1, 1); }) == 1);
+  }
+  BOOST_TEST(enough);
+  BOOST_TEST(failures > 3);
 }
 
 BOOST_AUTO_TEST_CASE(say_that_the_maps_are_missing) {

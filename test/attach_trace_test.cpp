@@ -21,6 +21,7 @@
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@
 #include <cstdint>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
 #include <string_view>
@@ -65,7 +67,9 @@ enum class slot : std::uint32_t {
   raw_tracepoint,
   section_raw_tracepoint,
   tp_btf,
-  sample
+  sample,
+  raw_tracepoint_cookie,
+  tp_btf_cookie
 };
 enum class trampoline : std::uint32_t { fentry, fexit, fmod_ret, lsm };
 
@@ -193,6 +197,26 @@ bool raw_tracepoint_here() {
   return attaches(TRACES_BPF_O, "on_raw_tracepoint",
                   [](bpf_program* p) { return bpf_program__attach_raw_tracepoint(p, "sys_enter"); });
 }
+bool raw_tracepoint_cookie_here() {
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 4
+  return attaches(TRACES_BPF_O, "raw_tracepoint_cookie", [](bpf_program* p) {
+    bpf_raw_tracepoint_opts options{};
+    options.sz = sizeof options;
+    options.cookie = 1;
+    return bpf_program__attach_raw_tracepoint_opts(p, "sys_enter", &options);
+  });
+#else
+  return false;
+#endif
+}
+// Where the program may ask for its cookie, there are some.
+bool tp_btf_cookie_here() {
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 4
+  return attaches(TRACES_BPF_O, "tp_btf_cookie", bpf_program__attach_trace) && raw_tracepoint_cookie_here();
+#else
+  return false;
+#endif
+}
 bool tp_btf_here() { return attaches(TRACES_BPF_O, "on_tp_btf", bpf_program__attach_trace); }
 bool perf_event_here() {
   return attaches(TRACES_BPF_O, "on_sample", [](bpf_program* p) -> bpf_link* {
@@ -262,7 +286,11 @@ BOOST_FIXTURE_TEST_CASE(are_seen_with_their_cookies, traces) {
   BOOST_TEST(l.size() == 1);
   BOOST_TEST(seen.during(slot::tracepoint, [] { test::call(3); }) == 3);
   BOOST_TEST(seen.of(slot::tracepoint).cookie == 0x1122334455667788);
-  l = p.attach_tracepoint("syscalls", "sys_enter_getsid");
+  error_code ec;
+  diagnostics details;
+  l = p.attach_tracepoint("syscalls", "sys_enter_getsid", ec, details);
+  BOOST_TEST(!ec);
+  BOOST_TEST(details.empty());
   BOOST_TEST(seen.during(slot::tracepoint, [] { test::call(); }) == 0);
   BOOST_TEST(seen.during(slot::tracepoint, [] { syscall(SYS_getsid, mark); }) == 1);
   BOOST_TEST(seen.of(slot::tracepoint).cookie == 0);
@@ -363,13 +391,26 @@ BOOST_FIXTURE_TEST_CASE(name_what_is_near_to_an_unknown_one, traces) {
   BOOST_TEST(contains(by_section.message, "did you mean 'sched_switch'?"), by_section.message);
 }
 
-#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 5
+BOOST_AUTO_TEST_CASE(bring_their_cookies, *feature_here("raw_tracepoint cookie", raw_tracepoint_cookie_here)) {
+  auto const obj = load_only(TRACES_BPF_O, "raw_tracepoint_cookie");
+  test::sights const seen{obj.map("seen")};
+  auto const p = obj.program("raw_tracepoint_cookie");
+  auto l = p.attach_raw_tracepoint("sys_enter", {.cookie = 0x1122334455667788});
+  BOOST_TEST(seen.during(slot::raw_tracepoint_cookie, [] { test::call(3); }) == 3);
+  BOOST_TEST(seen.of(slot::raw_tracepoint_cookie).cookie == 0x1122334455667788);
+  l.detach();
+  l = p.attach_raw_tracepoint("sys_enter");
+  BOOST_TEST(seen.during(slot::raw_tracepoint_cookie, [] { test::call(); }) == 1);
+  BOOST_TEST(seen.of(slot::raw_tracepoint_cookie).cookie == 0);
+}
+
+#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 4
 BOOST_FIXTURE_TEST_CASE(have_no_cookies_with_this_libbpf, traces) {
   auto const p = program("on_raw_tracepoint");
   auto const details = refusal(make_error_code(errc::not_supported_by_libbpf), [&](auto&... out) {
     return p.attach_raw_tracepoint("sys_enter", {.cookie = 1}, out...);
   });
-  BOOST_TEST(contains(details.hint, "libbpf 1.5"), details.hint);
+  BOOST_TEST(contains(details.hint, "libbpf 1.4"), details.hint);
 }
 #endif
 
@@ -399,12 +440,25 @@ BOOST_FIXTURE_TEST_CASE(attaches_on_the_worker, traces) {
   l.detach();
 }
 
-#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 5
+BOOST_AUTO_TEST_CASE(brings_its_cookie, *feature_here("tp_btf cookie", tp_btf_cookie_here)) {
+  auto const obj = load_only(TRACES_BPF_O, "tp_btf_cookie");
+  test::sights const seen{obj.map("seen")};
+  auto const p = obj.program("tp_btf_cookie");
+  auto l = p.attach_trace({.cookie = 0x8877665544332211});
+  BOOST_TEST(seen.during(slot::tp_btf_cookie, [] { test::call(3); }) == 3);
+  BOOST_TEST(seen.of(slot::tp_btf_cookie).cookie == 0x8877665544332211);
+  l.detach();
+  l = p.attach_trace();
+  BOOST_TEST(seen.during(slot::tp_btf_cookie, [] { test::call(); }) == 1);
+  BOOST_TEST(seen.of(slot::tp_btf_cookie).cookie == 0);
+}
+
+#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 4
 BOOST_FIXTURE_TEST_CASE(has_no_cookies_with_this_libbpf, traces) {
   auto const p = program("on_tp_btf");
   auto const details = refusal(make_error_code(errc::not_supported_by_libbpf),
                                [&](auto&... out) { return p.attach_trace({.cookie = 1}, out...); });
-  BOOST_TEST(contains(details.hint, "libbpf 1.5"), details.hint);
+  BOOST_TEST(contains(details.hint, "libbpf 1.4"), details.hint);
 }
 #endif
 
@@ -649,6 +703,25 @@ BOOST_AUTO_TEST_CASE(forbid_what_a_security_module_may, *feature_here("lsm", lsm
   BOOST_TEST(getpgid_of_this_process() == -EPERM);
 }
 
+// The file is one that this test puts there.
+BOOST_AUTO_TEST_CASE(are_refused_where_bpf_is_no_security_module, *feature_here("lsm", lsm_here)) {
+  trampoline_program const t{"on_lsm"};
+  auto const answer = test::in_child([&] {
+    test::mounts_of_its_own();
+    test::checked(mount("tmpfs", "/sys/kernel/security", "tmpfs", 0, nullptr), "mount");
+    std::ofstream{"/sys/kernel/security/lsm"} << "lockdown,yama";
+    error_code ec;
+    diagnostics by_section;
+    diagnostics by_call;
+    bool const refused =
+        !t.program.attach(ec, by_section).attached() && !t.program.attach_trace(ec, by_call).attached();
+    return (refused ? "refused: " : "attached: ") + by_section.to_string() + by_call.to_string();
+  });
+  BOOST_TEST(answer.starts_with("refused: "), answer);
+  BOOST_TEST(contains(answer, "to 'lsm/task_getpgid': it would never run"), answer);
+  BOOST_TEST(contains(answer, "lsm=lockdown,yama,bpf"), answer);
+}
+
 // libbpf looks into the kernel's types before the kernel is asked: on every kernel.
 BOOST_AUTO_TEST_CASE(name_what_is_near_to_an_unknown_function) {
   struct {
@@ -750,6 +823,13 @@ BOOST_FIXTURE_TEST_CASE(programs_that_are_not_attached_by_their_section_say_how,
     auto const details = refusal(make_error_code(errc::not_supported), [&](auto&... out) { return p.attach(out...); });
     BOOST_TEST(contains(details.hint, row.hint), details.hint);
   }
+}
+
+BOOST_AUTO_TEST_CASE(choosers_among_sockets_say_how_they_are_attached) {
+  auto const obj = load_only(SOCKETS_BPF_O, "choose_by_map");
+  auto const p = obj.program("choose_by_map");
+  auto const details = refusal(make_error_code(errc::not_supported), [&](auto&... out) { return p.attach(out...); });
+  BOOST_TEST(contains(details.hint, "socket_role::reuseport"), details.hint);
 }
 
 BOOST_AUTO_TEST_CASE(programs_that_are_not_loaded_are_refused) {

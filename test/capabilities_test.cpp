@@ -4,6 +4,7 @@
 
 #include "calls.hpp"
 #include "features.hpp"
+#include "forms.hpp"
 #include "privileges.hpp"
 #include "support.hpp"
 
@@ -360,6 +361,12 @@ BOOST_AUTO_TEST_CASE(with_a_zero_seed_need_all_privileges) {
   auto const required = required_capabilities(object::open(PRIVILEGED_BPF_O).map("zero_seed"));
   BOOST_TEST(as_nobody_with(required, create) == "no error");
   BOOST_TEST(as_nobody_with(required - capability::sys_admin, create).starts_with(std::to_string(EPERM) + ": "));
+}
+
+BOOST_AUTO_TEST_CASE(leave_no_details_where_all_went_well) {
+  auto const obj = object::open(CALLS_BPF_O);
+  test::accepted([&](auto&... out) { return required_capabilities(obj.program("on_getpgid"), out...); });
+  test::accepted([&](auto&... out) { return required_capabilities(*obj.maps().begin(), out...); });
 }
 
 BOOST_AUTO_TEST_CASE(that_are_loaded_say_the_same) {

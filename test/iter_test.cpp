@@ -558,6 +558,10 @@ BOOST_AUTO_TEST_CASE(says_what_is_wrong_with_a_cgroup) {
   attach("/no/such/folder");
   BOOST_TEST(ec == kernel_error(ENOENT));
   BOOST_TEST(contains(details.message, "cannot open the cgroup /no/such/folder"));
+  BOOST_TEST(contains(details.hint, "a directory of a cgroup2 file system"), details.hint);
+  attach("/proc/self/status");
+  BOOST_TEST(ec == kernel_error(ENOTDIR));
+  BOOST_TEST(contains(details.hint, "a directory of a cgroup2 file system"), details.hint);
   attach("");
   BOOST_TEST(ec == kernel_error(ENOENT));
   attach("/proc");

@@ -35,12 +35,12 @@ struct tracepoint_options {
   std::uint64_t cookie = 0;
 };
 
-/// Of raw tracepoints. A cookie wants Linux 6.10 and libbpf 1.5.
+/// Of raw tracepoints. A cookie wants Linux 6.10 and libbpf 1.4.
 struct raw_tracepoint_options {
   std::uint64_t cookie = 0;
 };
 
-/// Of fentry, fexit, fmod_ret, tp_btf and lsm programs. A cookie wants Linux 5.19 (tp_btf: 6.10).
+/// Of fentry, fexit, fmod_ret, tp_btf and lsm programs. A cookie wants Linux 5.19 (tp_btf: 6.10 and libbpf 1.4).
 struct trace_options {
   std::uint64_t cookie = 0;
 };

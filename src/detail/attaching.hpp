@@ -89,8 +89,9 @@ struct sized : Options {
 // attach_iter.cpp
 attach_plan plan_of(iter_target const& t, program_core const& core);
 
-/// Takes over what libbpf attached; 0, or the errno if that was nothing.
-int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> object = {});
+/// Takes over what libbpf attached, also if it throws; 0, or the errno if that was nothing. The rest is as for
+/// `libbpf_attachment`.
+int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> object = {}, int perf_event = -1);
 
 /// Attaches as planned: the frame around every way to attach.
 link attach_as_planned(program_core* core, attach_plan const& plan, error_code& ec, diagnostics& details);

@@ -132,9 +132,8 @@ bool ends(std::uint32_t id, bool had_pin) {
 }
 
 bool can_be_updated(link_kind kind) {
-  constexpr std::array updatable{link_kind::xdp,    link_kind::tcx,   link_kind::netkit,
-                                 link_kind::cgroup, link_kind::netns, link_kind::sockmap,
-                                 link_kind::iter,   link_kind::tc,    link_kind::socket};
+  constexpr std::array updatable{link_kind::xdp,    link_kind::tc,    link_kind::tcx,     link_kind::netkit,
+                                 link_kind::cgroup, link_kind::netns, link_kind::sockmap, link_kind::iter};
   return std::find(updatable.begin(), updatable.end(), kind) != updatable.end();
 }
 
@@ -194,10 +193,12 @@ void link::detach(error_code& ec, diagnostics& details) {
   auto const what = "cannot detach " + detail::a_link_of(state->kind());
   int err = detail::detach_for_all(state->fd());
   auto const id = err == ENOTSUP ? detail::shared_id(*state, had_pin) : 0;
+  bool const without_link = state->fd() < 0;
   if (err == ENOTSUP) err = 0;
   if (int const closed = state->detach(); err == 0) err = closed;
   if (err != 0)
-    report(ec, details, detail::from_libbpf(err), what + ": the kernel reported an error");
+    report(ec, details, detail::from_libbpf(err), what + ": the kernel reported an error",
+           err == EPERM && without_link ? "without a bpf_link that takes CAP_NET_ADMIN, and the program stays" : "");
   else if (id != 0 && !detail::ends(id, had_pin))
     report(ec, details, detail::from_libbpf(EBUSY), what + ": the link with the id " + std::to_string(id) + " goes on",
            "another descriptor or pin holds it, and the kernel does not detach this kind before the last one is gone");

@@ -342,7 +342,7 @@ BOOST_FIXTURE_TEST_CASE(replacement_is_released, network) {
 BOOST_FIXTURE_TEST_CASE(replaces_nothing_without_a_descriptor, network) {
   BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
   tinybpf::link link;
-  for (unsigned more = 0; more < 20 && !link.attached(); ++more) {
+  for (int more = 0; more < 20 && !link.attached(); ++more) {
     error_code ec;
     {
       test::few_descriptors const limit{more};
@@ -352,7 +352,7 @@ BOOST_FIXTURE_TEST_CASE(replaces_nothing_without_a_descriptor, network) {
     BOOST_TEST(pass() == (ec ? 0U : 1U));
   }
   BOOST_TEST(link.attached());
-  for (unsigned more = 0; more < 20; ++more) {
+  for (int more = 0; more < 20; ++more) {
     error_code ec;
     {
       test::few_descriptors const limit{more};
@@ -661,6 +661,31 @@ test::probe_result netfilter_attaches() {
 constexpr bool old_libbpf = LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 3;
 
 }  // namespace
+
+BOOST_FIXTURE_TEST_CASE(stays_when_the_capability_is_gone, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto in_front = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  auto filter = a.attach_tc(receiver);
+  auto const refused = [](auto call) {
+    return test::in_child([&] {
+      test::become_nobody();
+      error_code ec;
+      diagnostics details;
+      call(ec, details);
+      return (ec == test::kernel_error(EPERM) ? "EPERM: " : ec ? "?: " : "done: ") + details.hint;
+    });
+  };
+  for (auto const& said :
+       {refused([&](auto&... r) { in_front.detach(r...); }), refused([&](auto&... r) { filter.detach(r...); }),
+        refused([&](auto&... r) { in_front.update_program(obj.program("xdp_drop"), xdp, r...); }),
+        refused([&](auto&... r) { filter.update_program(drop, a, r...); })}) {
+    BOOST_TEST(said.starts_with("EPERM: "), said);
+    BOOST_TEST(contains(said, "CAP_NET_ADMIN"), said);
+  }
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(xdp_a) == 1);
+  BOOST_TEST(seen(tc_a) == 1);
+}
 
 BOOST_FIXTURE_TEST_CASE(says_which_libbpf_has_what_is_missing, network) {
   error_code const missing = make_error_code(errc::not_supported_by_libbpf);

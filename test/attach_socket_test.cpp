@@ -483,7 +483,7 @@ BOOST_FIXTURE_TEST_CASE(says_which_capability_is_missing, in_group) {
 
 BOOST_FIXTURE_TEST_CASE(fails_without_a_descriptor, in_group) {
   tinybpf::link link;
-  for (unsigned more = 0; more < 20 && !link.attached(); ++more) {
+  for (int more = 0; more < 20 && !link.attached(); ++more) {
     error_code ec;
     test::few_descriptors const limit{more};
     link = program("on_ingress").attach_cgroup(group.path(), cgroup_options{.mode = cgroup_mode::allow_multi}, ec);

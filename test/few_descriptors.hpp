@@ -9,16 +9,21 @@
 
 namespace test {
 
-/// While it lives, this process can open so many descriptors more at most.
+/// The number that the next descriptor gets: the lowest that is free.
+inline int next_descriptor() {
+  int const fd = checked(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3), "dup");
+  close(fd);
+  return fd;
+}
+
+/// While alive, only so many more can be opened.
 class few_descriptors {
  public:
-  explicit few_descriptors(unsigned more) {
+  explicit few_descriptors(int more) {
     checked(getrlimit(RLIMIT_NOFILE, &before_), "getrlimit");
-    int const lowest = checked(open("/dev/null", O_RDONLY | O_CLOEXEC), "open");
-    close(lowest);
-    auto limit = before_;
-    limit.rlim_cur = static_cast<rlim_t>(lowest) + more;
-    checked(setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
+    auto now = before_;
+    now.rlim_cur = static_cast<rlim_t>(next_descriptor() + more);
+    checked(setrlimit(RLIMIT_NOFILE, &now), "setrlimit");
   }
   few_descriptors(few_descriptors const&) = delete;
   few_descriptors& operator=(few_descriptors const&) = delete;

@@ -66,6 +66,8 @@ class xdp_attachment final : public attachment {
   }
 
   int attach(int in_place_of) noexcept {
+    // To the kernel no descriptor means no program: it would only remove the other one.
+    if (program_.get() < 0) return EMFILE;
     if (netns_.error() != 0) return netns_.error();
     auto options = sized<bpf_xdp_attach_opts>();
     options.old_prog_fd = in_place_of;
@@ -241,7 +243,11 @@ class tc_attachment final : public attachment {
         handle_{options.handle},
         priority_{options.priority} {}
   ~tc_attachment() override {
-    if (attached_ && !left()) detach();
+    if (!attached_) return;
+    if (left())
+      forget();
+    else
+      detach();
   }
 
   int attach(int program, bool replace) {
@@ -346,6 +352,13 @@ class tc_attachment final : public attachment {
       uses().all.erase(at);
     }
     return err;
+  }
+
+  // From now on the filter is as one of somebody else's.
+  void forget() const noexcept {
+    std::lock_guard const lock{uses().mutex};
+    auto const at = uses().all.find({netns_.device(), netns_.inode(), index_});
+    if (at != uses().all.end() && --at->second.filters == 0) uses().all.erase(at);
   }
 
   int index_;

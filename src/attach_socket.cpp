@@ -132,6 +132,11 @@ std::string ruler_above(path_or_fd const& place, bpf_attach_type type) {
   return {};
 }
 
+// Attaching it, or first looking who is there.
+bool takes_net_admin(program_type program, cgroup_mode mode) {
+  return program == program_type::cgroup_skb || mode == cgroup_mode::exclusive || mode == cgroup_mode::allow_override;
+}
+
 void explain_group(cgroup_target const& t, program_type program, std::string const& section,
                    found_programs const& found, error_code const& ec, diagnostics& details) {
   opened const group{t.cgroup, O_RDONLY | O_DIRECTORY};
@@ -159,7 +164,10 @@ void explain_group(cgroup_target const& t, program_type program, std::string con
   } else if (is(ec, EBUSY)) {
     details.hint = "the group has " + found.text() +
                    " already, which cgroup_mode::link and cgroup_mode::allow_multi leave in place where it lets them";
-  } else if (is(ec, EPERM) && missing_capabilities(required_capabilities(program)).empty()) {
+  } else if (is(ec, EACCES) && group.get() < 0) {
+    details.hint = "this user may not open the group's folder";
+  } else if (is(ec, EPERM) && !(takes_net_admin(program, t.options.mode) &&
+                                missing_capabilities(capability::net_admin).contains(capability::net_admin))) {
     auto const ruler = ruler_above(t.cgroup, raw(type));
     details.hint = ruler.empty() ? "the group has programs that were attached in another mode (cgroup_mode), with "
                                    "which this one cannot be: `bpftool cgroup show` lists them"
@@ -199,7 +207,6 @@ std::optional<attach_type> role_of(sockmap_target const& t, attach_subject const
 
 int attach_sockmap(sockmap_target const& t, attach_subject const& p, attachment_list& into, found_programs& found) {
   int const fd = t.sockets.fd();
-  if (fd < 0) return EBADF;
   auto const role = role_of(t, p);
   found.type = role;
   if (!holds_sockets(t.sockets) || !role || !is_role(*role)) return EINVAL;
@@ -349,13 +356,17 @@ attach_plan plan_of(sockmap_target const& t, program_core const& core) {
       .kind = link_kind::sockmap,
       .where = std::move(where),
       .types = {program_type::sk_msg, program_type::sk_skb},
+      .refuse = [t](attach_subject const&) -> refusal {
+        if (!t.sockets.is_open()) return {errc::closed, "the map's handle is closed", {}};
+        if (t.sockets.fd() < 0)
+          return {errc::not_loaded, "the map is not there yet", "call load() of its object first"};
+        return {};
+      },
       .attach = [t, found](attach_subject const& p,
                            attachment_list& into) { return attach_sockmap(t, p, into, *found); },
       .explain =
           [t, found, section = core.section](error_code& ec, diagnostics& details) {
-            if (is(ec, EBADF))
-              details.hint = "the map is closed, or its object is not loaded";
-            else if (is(ec, EINVAL) && !holds_sockets(t.sockets))
+            if (is(ec, EINVAL) && !holds_sockets(t.sockets))
               details.hint = "the map is of type " + std::string{to_string(t.sockets.type())} +
                              ", and sockets are in those of type sockmap and sockhash";
             else if (is(ec, EINVAL) && !found->type)

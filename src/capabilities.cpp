@@ -306,6 +306,8 @@ std::string explain_attach_refusal(link_kind kind, program_type type) {
     case link_kind::uprobe:
     case link_kind::usdt:
       return explain_refusal(capability::sys_admin);
+    case link_kind::cgroup:  // what else may be the matter there, attach_socket.cpp says
+      return explain_refusal(capability::net_admin);
     default:
       return explain_refusal(required_capabilities(type));
   }

@@ -4,6 +4,7 @@
 #include "detail/log_capture.hpp"
 #include "detail/object_share.hpp"
 #include "detail/pin_path.hpp"
+#include "detail/privileges.hpp"
 #include "detail/report.hpp"
 #include "detail/worker.hpp"
 
@@ -132,10 +133,15 @@ bool ends(std::uint32_t id, bool had_pin) {
 }
 
 bool can_be_updated(link_kind kind) {
-  constexpr std::array updatable{link_kind::xdp,    link_kind::tcx,   link_kind::netkit,
-                                 link_kind::cgroup, link_kind::netns, link_kind::sockmap,
-                                 link_kind::iter,   link_kind::tc,    link_kind::socket};
+  constexpr std::array updatable{link_kind::xdp,    link_kind::tc,    link_kind::tcx,     link_kind::netkit,
+                                 link_kind::cgroup, link_kind::netns, link_kind::sockmap, link_kind::iter};
   return std::find(updatable.begin(), updatable.end(), kind) != updatable.end();
+}
+
+/// Changing what is attached by netlink, or in a way of which one has to ask who is there.
+bool takes_net_admin(link_state const& state) {
+  auto const kind = state.kind();
+  return state.fd() < 0 && (kind == link_kind::tc || kind == link_kind::xdp || kind == link_kind::cgroup);
 }
 
 /// The descriptor of a program that is to be given to the kernel, or -1 and a report.
@@ -194,10 +200,12 @@ void link::detach(error_code& ec, diagnostics& details) {
   auto const what = "cannot detach " + detail::a_link_of(state->kind());
   int err = detail::detach_for_all(state->fd());
   auto const id = err == ENOTSUP ? detail::shared_id(*state, had_pin) : 0;
+  bool const took_net_admin = detail::takes_net_admin(*state);
   if (err == ENOTSUP) err = 0;
   if (int const closed = state->detach(); err == 0) err = closed;
   if (err != 0)
-    report(ec, details, detail::from_libbpf(err), what + ": the kernel reported an error");
+    report(ec, details, detail::from_libbpf(err), what + ": the kernel reported an error",
+           err == EPERM && took_net_admin ? "it takes CAP_NET_ADMIN, without which the program stays" : "");
   else if (id != 0 && !detail::ends(id, had_pin))
     report(ec, details, detail::from_libbpf(EBUSY), what + ": the link with the id " + std::to_string(id) + " goes on",
            "another descriptor or pin holds it, and the kernel does not detach this kind before the last one is gone");
@@ -380,6 +388,8 @@ void link::replace_program(program const& next, program const* expected, error_c
   else if (err == EINVAL)
     hint = "the new program, of type " + std::string{to_string(next.type())} +
            ", must be of the type and the attach type of the one that runs";
+  else if (err == EPERM && detail::takes_net_admin(*state_) && !missing_capabilities(capability::net_admin).empty())
+    hint = detail::explain_refusal(capability::net_admin);
   else if (err == EPERM && expected != nullptr)
     hint = "another program runs than the expected '" + std::string{expected->name()} + "'";
   else if (err == ENOLINK)

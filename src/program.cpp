@@ -21,6 +21,29 @@ std::string_view program::section() const noexcept {
 }
 program_type program::type() const noexcept { return is_open() ? core_->type.load() : program_type::unspec; }
 
+link program::attach_freplace(program const& target, std::string function) const {
+  return detail::or_throw([&](auto& ec, auto& details) { return attach_freplace(target, function, ec, details); });
+}
+
+link program::attach_freplace(program const& target, std::string function, error_code& ec) const {
+  diagnostics details;
+  return attach_freplace(target, std::move(function), ec, details);
+}
+
+link program::attach_freplace(program const& target, std::string function, error_code& ec, diagnostics& details) const {
+  int const fd = target.fd();
+  if (!core_ || (target.is_open() && fd >= 0)) return attach(freplace_target{fd, std::move(function)}, ec, details);
+  detail::begin(ec, details);
+  details.program = core_->name;
+  auto const what = "cannot attach program '" + core_->name + "' to function '" + function + "' of a program";
+  if (!target.is_open())
+    report(ec, details, errc::closed, what + ": that program's handle is closed");
+  else
+    report(ec, details, errc::not_loaded, what + ": '" + std::string{target.name()} + "' is not loaded",
+           "call load() of its object first");
+  return {};
+}
+
 int program::fd() const noexcept { return core_ ? core_->fd.load(std::memory_order_relaxed) : -1; }
 
 program_info program::info() const {

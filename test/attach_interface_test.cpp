@@ -1,5 +1,6 @@
 // Programs on interfaces of a network namespace that each case makes for itself, and on the packet filter's hooks.
 #include "features.hpp"
+#include "few_descriptors.hpp"
 #include "own_network.hpp"
 #include "privileges.hpp"
 #include "support.hpp"
@@ -14,6 +15,7 @@
 #include <arpa/inet.h>
 #include <linux/if_link.h>
 #include <linux/pkt_sched.h>
+#include <net/if.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -25,6 +27,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace asio = boost::asio;
@@ -169,6 +172,16 @@ void check_fails(F f, error_code const& wanted, std::string_view message, std::s
   BOOST_TEST(contains(details.hint, hint), details.hint);
 }
 
+// An update that is refused.
+template <class F>
+void check_stays(F f, int wanted, std::string_view hint) {
+  error_code ec;
+  diagnostics details;
+  f(ec, details);
+  BOOST_TEST(ec == test::kernel_error(wanted), ec.message() << " " << details.to_string());
+  BOOST_TEST(contains(details.hint, hint), details.hint);
+}
+
 attach_order placed(attach_order::place where, std::uint32_t program = 0, std::uint32_t link = 0) {
   attach_order o;
   o.where = where;
@@ -195,6 +208,23 @@ BOOST_FIXTURE_TEST_CASE(finds_its_interface_by_name, network, *shows("XDP native
       },
       test::kernel_error(ENODEV), "interface 'receiver", "no such interface");
   check_fails([&](auto&... r) { return xdp.attach_xdp("", r...); }, test::kernel_error(ENODEV), "interface ''",
+              "no such interface");
+}
+
+BOOST_FIXTURE_TEST_CASE(finds_its_interface_by_number, network) {
+  {
+    auto const link = xdp.attach_xdp(if_nametoindex("receiver"));
+    BOOST_TEST(pass() == 1);
+    BOOST_TEST(seen(xdp_a) == 1);
+    auto const beside = a.attach_tc(std::get<tinybpf::xdp_info>(link.info().detail).ifindex);
+    BOOST_TEST(pass() == 1);
+    BOOST_TEST(seen(tc_a) == 1);
+  }
+  check_fails([&](auto&... r) { return xdp.attach_xdp(0U, r...); }, test::kernel_error(ENODEV), "interface 0",
+              "no such interface");
+  check_fails([&](auto&... r) { return xdp.attach_xdp(UINT32_MAX, r...); }, test::kernel_error(ENODEV),
+              "interface 4294967295", "no such interface");
+  check_fails([&](auto&... r) { return xdp.attach_xdp(-1, r...); }, test::kernel_error(ENODEV), "interface -1",
               "no such interface");
 }
 
@@ -273,6 +303,82 @@ BOOST_FIXTURE_TEST_CASE(leaves_who_took_its_place, network) {
   BOOST_REQUIRE(bpf_xdp_detach(receiver, XDP_FLAGS_DRV_MODE, nullptr) == 0);
 }
 
+BOOST_FIXTURE_TEST_CASE(replacement_is_updated_and_described, network) {
+  auto const dropping = obj.program("xdp_drop");
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, dropping.fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  auto const known = link.info();
+  BOOST_TEST(known.id == 0U);
+  BOOST_TEST(known.program_id == xdp.info().id);
+  BOOST_TEST((known.kind == link_kind::xdp));
+  BOOST_TEST(std::get<tinybpf::xdp_info>(known.detail).ifindex == static_cast<std::uint32_t>(receiver));
+
+  check_stays([&](auto&... r) { link.update_program(dropping, dropping, r...); }, EPERM, "another program runs");
+  check_stays([&](auto&... r) { link.update_program(a, r...); }, EINVAL, "of type sched_cls");
+  BOOST_TEST(pass() == 1);
+  link.update_program(dropping, xdp);
+  BOOST_TEST(link.info().program_id == dropping.info().id);
+  BOOST_TEST(pass() == 0);
+  link.update_program(xdp);
+  BOOST_TEST(pass() == 1);
+
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, dropping.fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  check_stays([&](auto&... r) { link.update_program(xdp, r...); }, EEXIST, "");
+  BOOST_TEST(pass() == 0);
+  link.detach();
+  BOOST_TEST(pass() == 0);
+}
+
+BOOST_FIXTURE_TEST_CASE(replacement_is_released, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, xdp.fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto link = obj.program("xdp_drop").attach_xdp(receiver, xdp_options{.replace = true});
+  BOOST_TEST(link.release() == -1);
+  BOOST_TEST(!link.attached());
+  BOOST_TEST(pass() == 0);
+  BOOST_REQUIRE(bpf_xdp_detach(receiver, XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  BOOST_TEST(pass() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(replaces_nothing_without_a_descriptor, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  tinybpf::link link;
+  for (int more = 0; more < 20 && !link.attached(); ++more) {
+    error_code ec;
+    {
+      test::few_descriptors const limit{more};
+      link = xdp.attach_xdp(receiver, xdp_options{.replace = true}, ec);
+    }
+    if (ec) BOOST_TEST(ec == test::kernel_error(EMFILE));
+    BOOST_TEST(pass() == (ec ? 0U : 1U));
+  }
+  BOOST_TEST(link.attached());
+  for (int more = 0; more < 20; ++more) {
+    error_code ec;
+    {
+      test::few_descriptors const limit{more};
+      link.update_program(obj.program("xdp_drop"), ec);
+    }
+    BOOST_TEST(pass() == (ec ? 1U : 0U));
+    if (!ec) break;
+    BOOST_TEST(ec == test::kernel_error(EMFILE));
+  }
+  BOOST_TEST(link.info().program_id == obj.program("xdp_drop").info().id);
+}
+
+BOOST_FIXTURE_TEST_CASE(replacing_takes_more_capabilities, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto const answer = test::in_child([&] {
+    test::become_nobody({CAP_BPF, CAP_NET_ADMIN});
+    error_code ec;
+    diagnostics details;
+    static_cast<void>(xdp.attach_xdp(receiver, xdp_options{.replace = true}, ec, details));
+    return std::string{ec == test::kernel_error(EPERM) ? "EPERM: " : "?: "} + details.hint;
+  });
+  BOOST_TEST(contains(answer, "EPERM: "), answer);
+  BOOST_TEST(contains(answer, "CAP_SYS_ADMIN"), answer);
+  BOOST_TEST(pass() == 0);
+}
+
 BOOST_FIXTURE_TEST_CASE(replacement_ends_with_its_interface, network) {
   BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
   auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
@@ -349,6 +455,52 @@ BOOST_FIXTURE_TEST_CASE(has_handle_and_priority_to_itself, network) {
   BOOST_TEST(order_of_one() == 0);
   BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 7, 3) == 0);
   remove_clsact(receiver);
+}
+
+BOOST_FIXTURE_TEST_CASE(is_updated_in_its_place, network) {
+  auto link = a.attach_tc(receiver, tc_options{.handle = 7, .priority = 3});
+  link.update_program(b);
+  BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 7, 3) == b.info().id);
+  BOOST_TEST(order_of_one() == 2);
+  check_stays([&](auto&... r) { link.update_program(drop, a, r...); }, EPERM, "another program runs");
+  check_stays([&](auto&... r) { link.update_program(xdp, r...); }, EINVAL, "of type xdp");
+  BOOST_TEST(order_of_one() == 2);
+  link.update_program(a, b);
+  BOOST_TEST(order_of_one() == 1);
+  BOOST_TEST(link.info().program_id == a.info().id);
+
+  add_filter(receiver, BPF_TC_INGRESS, b.fd(), 7, 3, true);
+  check_stays([&](auto&... r) { link.update_program(a, r...); }, ENOLINK, "gone");
+  BOOST_TEST(order_of_one() == 2);
+  remove_clsact(receiver);
+  check_stays([&](auto&... r) { link.update_program(a, r...); }, ENOLINK, "gone");
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_FIXTURE_TEST_CASE(is_described, network) {
+  auto const link = a.attach_tc(sender, tc_options{.direction = tc_direction::egress});
+  auto const known = link.info();
+  BOOST_TEST(known.id == 0U);
+  BOOST_TEST(known.program_id == a.info().id);
+  BOOST_TEST((known.kind == link_kind::tc));
+  auto const& detail = std::get<tinybpf::tc_info>(known.detail);
+  BOOST_TEST(detail.ifindex == static_cast<std::uint32_t>(sender));
+  BOOST_TEST(detail.egress);
+  BOOST_TEST(filter_at(sender, BPF_TC_EGRESS, detail.handle, detail.priority) == a.info().id);
+  BOOST_TEST(!std::get<tinybpf::tc_info>(b.attach_tc(sender).info().detail).egress);
+}
+
+BOOST_FIXTURE_TEST_CASE(is_released, network) {
+  auto link = a.attach_tc(receiver, tc_options{.handle = 7, .priority = 3});
+  BOOST_TEST(link.release() == -1);
+  BOOST_TEST(!link.attached());
+  BOOST_TEST(order_of_one() == 1);
+  // Then it is as somebody else's, and who takes it away leaves nothing of it here.
+  b.attach_tc(receiver).detach();
+  BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 7, 3) == a.info().id);
+  remove_clsact(receiver);
+  b.attach_tc(receiver).detach();
+  BOOST_TEST(!has_clsact(receiver));
 }
 
 BOOST_FIXTURE_TEST_CASE(refuses_numbers_that_make_no_sense, network) {
@@ -509,6 +661,31 @@ test::probe_result netfilter_attaches() {
 constexpr bool old_libbpf = LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 3;
 
 }  // namespace
+
+BOOST_FIXTURE_TEST_CASE(stays_when_the_capability_is_gone, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto in_front = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  auto filter = a.attach_tc(receiver);
+  auto const refused = [](auto call) {
+    return test::in_child([&] {
+      test::become_nobody();
+      error_code ec;
+      diagnostics details;
+      call(ec, details);
+      return (ec == test::kernel_error(EPERM) ? "EPERM: " : ec ? "?: " : "done: ") + details.hint;
+    });
+  };
+  for (auto const& said :
+       {refused([&](auto&... r) { in_front.detach(r...); }), refused([&](auto&... r) { filter.detach(r...); }),
+        refused([&](auto&... r) { in_front.update_program(obj.program("xdp_drop"), xdp, r...); }),
+        refused([&](auto&... r) { filter.update_program(drop, a, r...); })}) {
+    BOOST_TEST(said.starts_with("EPERM: "), said);
+    BOOST_TEST(contains(said, "CAP_NET_ADMIN"), said);
+  }
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(xdp_a) == 1);
+  BOOST_TEST(seen(tc_a) == 1);
+}
 
 BOOST_FIXTURE_TEST_CASE(says_which_libbpf_has_what_is_missing, network) {
   error_code const missing = make_error_code(errc::not_supported_by_libbpf);

@@ -1,5 +1,6 @@
 // Programs on sockets, and on what groups them: control groups, network namespaces, maps of sockets.
 #include "features.hpp"
+#include "few_descriptors.hpp"
 #include "own_cgroup.hpp"
 #include "own_network.hpp"
 #include "privileges.hpp"
@@ -436,6 +437,61 @@ BOOST_FIXTURE_TEST_CASE(leaves_who_took_its_place, in_group) {
   close(fd);
 }
 
+BOOST_FIXTURE_TEST_CASE(stays_when_nobody_may_look, in_group) {
+  // The capabilities are gone, as after a daemon has dropped them.
+  auto const detach = [](tinybpf::link& link) {
+    return test::in_child([&] {
+      test::become_nobody();
+      error_code ec;
+      diagnostics details;
+      link.detach(ec, details);
+      return (ec == test::kernel_error(EPERM) ? "EPERM: " : ec ? "?: " : "done: ") + details.to_string();
+    });
+  };
+  for (auto const mode : {cgroup_mode::exclusive, cgroup_mode::allow_override}) {
+    auto link = program("on_ingress").attach_cgroup(group.path(), cgroup_options{.mode = mode});
+    auto const said = detach(link);
+    BOOST_TEST(said.starts_with("EPERM: "), said);
+    BOOST_TEST(contains(said, "CAP_NET_ADMIN"), said);
+    auto const before = seen(ingress);
+    group.run([] { return send_one(); });
+    BOOST_TEST(seen(ingress) == before + 1);
+  }
+  // Here the kernel looks by itself.
+  auto link = program("on_ingress").attach_cgroup(group.path(), cgroup_options{.mode = cgroup_mode::allow_multi});
+  auto const said = detach(link);
+  BOOST_TEST(said.starts_with("done: "), said);
+  auto const before = seen(ingress);
+  group.run([] { return send_one(); });
+  BOOST_TEST(seen(ingress) == before);
+  link.detach();
+}
+
+BOOST_FIXTURE_TEST_CASE(says_which_capability_is_missing, in_group) {
+  auto const refused_with = [&](char const* name, cgroup_mode mode) {
+    return test::in_child([&] {
+      test::become_nobody({CAP_BPF});
+      error_code ec;
+      diagnostics details;
+      static_cast<void>(program(name).attach_cgroup(group.path(), cgroup_options{.mode = mode}, ec, details));
+      return (ec == test::kernel_error(EPERM) ? "EPERM: " : "?: ") + details.hint;
+    });
+  };
+  BOOST_TEST(contains(refused_with("on_ingress", cgroup_mode::link), "EPERM: this needs CAP_NET_ADMIN, and"));
+  BOOST_TEST(contains(refused_with("on_sock_create", cgroup_mode::exclusive), "EPERM: this needs CAP_NET_ADMIN, and"));
+}
+
+BOOST_FIXTURE_TEST_CASE(fails_without_a_descriptor, in_group) {
+  tinybpf::link link;
+  for (int more = 0; more < 20 && !link.attached(); ++more) {
+    error_code ec;
+    test::few_descriptors const limit{more};
+    link = program("on_ingress").attach_cgroup(group.path(), cgroup_options{.mode = cgroup_mode::allow_multi}, ec);
+    if (ec) BOOST_TEST(ec == test::kernel_error(EMFILE));
+  }
+  BOOST_TEST(link.attached());
+}
+
 BOOST_FIXTURE_TEST_CASE(is_over_when_the_group_is_removed, sockets) {
   tinybpf::link by_link;
   tinybpf::link by_hand;
@@ -650,8 +706,11 @@ BOOST_FIXTURE_TEST_CASE(needs_a_map_of_sockets, sockets) {
   auto const p = program("on_msg");
   check_fails([&](auto&... r) { return p.attach_sockmap(obj.map("hits"), r...); }, test::kernel_error(EINVAL),
               "map 'hits'", "of type array");
-  check_fails([&](auto&... r) { return p.attach_sockmap(tinybpf::map{}, r...); }, test::kernel_error(EBADF), "map ''",
-              "closed");
+  check_fails([&](auto&... r) { return p.attach_sockmap(tinybpf::map{}, r...); }, make_error_code(errc::closed),
+              "map '': the map's handle is closed", "");
+  auto const not_loaded = tinybpf::object::open(SOCKETS_BPF_O);
+  check_fails([&](auto&... r) { return p.attach_sockmap(not_loaded.map("socks"), r...); },
+              make_error_code(errc::not_loaded), "map 'socks'", "load()");
   check_fails([&](auto&... r) { return program("on_datagram").attach_sockmap(obj.map("socks"), r...); },
               make_error_code(errc::wrong_program_type), "takes one of type sk_msg or sk_skb", "SEC(\"socket\")");
 }

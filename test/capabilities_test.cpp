@@ -22,6 +22,7 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace ut = boost::unit_test;
@@ -84,6 +85,8 @@ void check_both_directions(Type type) {
     BOOST_TEST(contains(said, "lacks " + std::string{to_string(c)} + ";"), said);
   }
   BOOST_TEST(made_with(capability::sys_admin | (required & capability::net_admin), type) == "yes");
+  if constexpr (std::is_same_v<Type, tinybpf::program_type>)
+    BOOST_TEST(made_with(capability::sys_admin, type) == "yes");
 }
 
 /// Root cannot make one: the kernel has none, or forbids it. These are types, not features: there are some 70, and most

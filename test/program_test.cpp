@@ -222,6 +222,24 @@ BOOST_AUTO_TEST_CASE(before_load) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(to_a_function_of_a_program_that_is_not_there) {
+  auto const obj = tinybpf::load(CALLS_BPF_O);
+  auto const not_loaded = object::open(CALLS_BPF_O);
+  auto const p = obj.program("on_tracepoint");
+  error_code ec;
+  diagnostics details;
+  BOOST_TEST(!p.attach_freplace(program{}, "f", ec, details).attached());
+  BOOST_TEST(ec == make_error_code(errc::closed));
+  BOOST_TEST(contains(details.message, "to function 'f' of a program: that program's handle is closed"),
+             details.message);
+  BOOST_TEST(!p.attach_freplace(not_loaded.program("on_raw"), "f", ec, details).attached());
+  BOOST_TEST(ec == make_error_code(errc::not_loaded));
+  BOOST_TEST(contains(details.message, "'on_raw' is not loaded"), details.message);
+  BOOST_TEST(!program{}.attach_freplace(p, "f", ec, details).attached());
+  BOOST_TEST(ec == make_error_code(errc::closed));
+  BOOST_CHECK_THROW(static_cast<void>(p.attach_freplace(program{}, "f")), boost::system::system_error);
+}
+
 BOOST_AUTO_TEST_CASE(by_a_section_that_names_no_place) {
   auto const obj = tinybpf::load(CALLS_BPF_O);
   error_code ec;

@@ -24,8 +24,8 @@
 
 namespace tinybpf {
 
-/// A network interface by its index or its name.
-using interface_ref = std::variant<int, std::string>;
+/// A network interface by its index, as if_nametoindex() or `link_info` give it, or by its name.
+using interface_ref = std::variant<int, std::uint32_t, std::string>;
 
 /// Something that is open already, or the path at which it can be opened.
 using path_or_fd = std::variant<std::filesystem::path, int>;
@@ -163,7 +163,8 @@ struct netkit_options {
 /// Who else may be attached to the same control group and what is below it. A link is as `allow_multi` to others. The
 /// old ways end with the `tinybpf::link` or the group, not with the process, and may be mixed with themselves only.
 /// `exclusive` and `allow_override` give EBUSY where the group has a program, which the kernel would replace silently;
-/// a program that somebody else attaches in the same moment is replaced all the same.
+/// a program that somebody else attaches in the same moment is replaced all the same. Attaching and detaching with
+/// these two takes CAP_NET_ADMIN, to look who is there: without, `link::detach` gives EPERM, and the program stays.
 enum class cgroup_mode : std::uint8_t {
   link,            ///< A BPF link, beside others: the default.
   exclusive,       ///< The old way, without a link: nobody else here or below.
@@ -181,7 +182,7 @@ struct cgroup_options {
 /// Of sockmaps and sockhashes. A socket gets the map's programs when it is put into the map, and keeps them until it is
 /// taken out, also when they are detached meanwhile: attach first. Since Linux 6.10 it is a BPF link, which ends with
 /// the process; before, the program stays with the map. A map has one program of each kind: EBUSY if there is one
-/// (Linux 5.17; before, it is replaced).
+/// (Linux 5.17; before, it is replaced). `errc::closed` or `errc::not_loaded` if the map is.
 struct sockmap_options {
   /// sk_skb_stream_parser, sk_skb_stream_verdict, sk_skb_verdict or sk_msg_verdict; what the section says if empty.
   std::optional<attach_type> type = {};
@@ -189,8 +190,10 @@ struct sockmap_options {
 
 /// What a program does for a socket.
 enum class socket_role : std::uint8_t {
-  filter,     ///< Decides which packets the socket gets, and how much of them (SO_ATTACH_BPF).
-  reuseport,  ///< Chooses among the sockets of one port (SO_ATTACH_REUSEPORT_EBPF).
+  filter,  ///< Decides which packets the socket gets, and how much of them (SO_ATTACH_BPF).
+  /// Chooses among the sockets of one port (SO_ATTACH_REUSEPORT_EBPF). Detaching takes out the chooser that the group
+  /// has by then, whoever attached it: the kernel cannot be told which one is meant, nor asked.
+  reuseport,
 };
 
 /// Of sockets. A filter goes with its socket; EBUSY if the socket has one. A chooser is the whole group's, replaces

@@ -195,7 +195,9 @@ capability_set required_capabilities(object const& o, error_code& ec);
 capability_set required_capabilities(object const& o, error_code& ec, diagnostics& details);
 
 /// What the calling thread lacks of these: `missing_capabilities(required_capabilities(obj))` is what the load of an
-/// object would fail for. CAP_SYS_ADMIN stands in for CAP_BPF and CAP_PERFMON. Thread-safe.
+/// object would fail for. CAP_SYS_ADMIN stands in for CAP_BPF and CAP_PERFMON. For loading programs it does for
+/// CAP_NET_ADMIN as well, but not on every kernel for maps, and never for netlink: with CAP_SYS_ADMIN alone
+/// CAP_NET_ADMIN is named as missing, although the load of a network program would succeed. Thread-safe.
 [[nodiscard]] capability_set missing_capabilities(capability_set required) noexcept;
 
 }  // namespace tinybpf

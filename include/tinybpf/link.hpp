@@ -25,9 +25,11 @@ struct link_access;
 /// Move-only. An empty, detached, released or moved-from link has kind `none` and fd -1. It outlives the object it came
 /// from: neither destroying nor closing the object detaches anything.
 ///
-/// Most kinds are a bpf_link of the kernel, which lives as long as a descriptor or a pin refers to it. Those that are
-/// not (`tc`, `socket`, sockmaps without links), and what has several (`usdt`, a perf event on every CPU), have no
-/// `fd`, `pin` or `update_program`: these report `errc::not_supported`, and name the kind.
+/// Most kinds are a bpf_link of the kernel, which lives as long as a descriptor or a pin refers to it. What is none
+/// (clsact filters, `xdp_options::replace` where there was a program, `socket`, `cgroup_mode` other than `link`,
+/// sockmaps before Linux 6.10), and what is several (`usdt`, a perf event on every CPU), has no `fd` and no `pin`:
+/// these report `errc::not_supported`, and name the kind. Nor has it `update_program` and `info`, except for clsact
+/// filters and replaced XDP programs.
 ///
 /// A link that was opened, by its pin, id or descriptor, is another handle of what somebody attached: destroying it
 /// detaches only if it was the last one. `detach` means it for all of them.
@@ -96,7 +98,8 @@ class [[nodiscard]] link {
 
   /// Gives the attachments up without detaching: the link is empty, and the program goes on. Returns the descriptor
   /// that keeps it attached, now the caller's to close, or to leave open for as long as the process lives; -1 if none
-  /// is needed, because the link is pinned or of a kind that stays by itself (`tc`, `socket`, sockmaps without links).
+  /// is needed, because the link is pinned or of what stays by itself: clsact filters, replaced XDP programs, socket
+  /// filters and choosers, the `cgroup_mode`s other than `link`, sockmaps before Linux 6.10, struct_ops without a link.
   /// `open_fd` makes a link of the descriptor again. Errors, with which the link stays as it was: `errc::closed` on an
   /// empty link; `errc::not_supported` if there is more than one descriptor; EMFILE.
   [[nodiscard]] int release();
@@ -139,24 +142,28 @@ class [[nodiscard]] link {
 
   /// Replaces the program that runs by another, at once: each event is seen by one of the two. It must be of the same
   /// type, and for the same attach type; the old one may be unloaded. Errors: `errc::closed`, of the link or the
-  /// program; `errc::not_loaded`; `errc::not_supported`; EINVAL if the program is of another type, or the link of a
-  /// kind whose program the kernel cannot replace, which are all but xdp, tcx, netkit, cgroup, netns, sockmap and iter
-  /// (the hint tells which); ENOLINK if what the link was attached to is gone.
+  /// program; `errc::not_loaded`; `errc::not_supported` of what is no bpf_link, other than clsact filters and replaced
+  /// XDP programs; EINVAL if the program is of another type, or the link of a kind whose program the kernel cannot
+  /// replace, which are all but xdp, tc, tcx, netkit, cgroup, netns, sockmap and iter (the hint tells which); ENOLINK
+  /// if what the link was attached to is gone, or a clsact filter is by now somebody else's; EEXIST if a replaced XDP
+  /// program is not there any more.
   void update_program(program const& next);
   /// @overload
   void update_program(program const& next, error_code& ec);
   /// @overload
   void update_program(program const& next, error_code& ec, diagnostics& details);
 
-  /// Likewise, only if `expected` runs now (BPF_F_REPLACE). Errors: as above; EPERM if it is another.
+  /// Likewise, only if `expected` runs now (BPF_F_REPLACE). Errors: as above; EPERM if it is another. Of a clsact
+  /// filter that is looked at before, so that who replaces it in the same moment is not noticed.
   void update_program(program const& next, program const& expected);
   /// @overload
   void update_program(program const& next, program const& expected, error_code& ec);
   /// @overload
   void update_program(program const& next, program const& expected, error_code& ec, diagnostics& details);
 
-  /// What the kernel says about the link. Errors: `errc::closed`, `errc::not_supported` if it is not one bpf_link, or
-  /// the kernel's.
+  /// What the kernel says about the link; of a clsact filter and a replaced XDP program what was attached, for the
+  /// kernel keeps no link, and so an id of 0. Errors: `errc::closed`; `errc::not_supported` if it is neither these nor
+  /// one bpf_link; or the kernel's.
   [[nodiscard]] link_info info() const;
   /// @overload
   link_info info(error_code& ec) const;

@@ -523,12 +523,13 @@ class program {
     return attach(netfilter_target{options}, report...);
   }
 
-  /// Puts the program in the place of a global function of another one, which is loaded.
-  template <class... Report>
-    requires detail::report_arguments<Report...>
-  link attach_freplace(program const& target, std::string function, Report&... report) const {
-    return attach(freplace_target{target.fd(), std::move(function)}, report...);
-  }
+  /// Puts the program in the place of a global function of another one, which is loaded: `errc::closed` or
+  /// `errc::not_loaded` if it is not.
+  link attach_freplace(program const& target, std::string function) const;
+  /// @overload
+  link attach_freplace(program const& target, std::string function, error_code& ec) const;
+  /// @overload
+  link attach_freplace(program const& target, std::string function, error_code& ec, diagnostics& details) const;
 
   /// Attaches to a socket of Asio's, of any kind, or whatever else has a `native_handle()`. The link refers to the
   /// socket without keeping it open: once the socket is closed, there is nothing left to detach, and a later socket

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
@@ -12,8 +14,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <thread>
 #include <tuple>
@@ -21,24 +25,36 @@
 #include <variant>
 
 namespace tinybpf::detail {
+namespace {
 
+// Of one that is not given by its name.
+std::int64_t number_of(interface_ref const& interface) {
+  auto const* const number = std::get_if<int>(&interface);
+  return number != nullptr ? std::int64_t{*number} : std::int64_t{std::get<std::uint32_t>(interface)};
+}
+
+}  // namespace
+
+// if_nametoindex() and if_indextoname() of libc report ENOENT when there is no descriptor left.
 int index_of(interface_ref const& interface) {
-  int const missing = -ENODEV;
-  if (auto const* const index = std::get_if<int>(&interface)) {
-    char name[IF_NAMESIZE];
-    if (*index <= 0) return missing;
-    if (if_indextoname(static_cast<unsigned>(*index), name) != nullptr) return *index;
-    return errno == ENXIO ? missing : -errno;
+  owned_descriptor const any{socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  if (any.get() < 0) return -errno;
+  ifreq asked{};
+  auto const* const name = std::get_if<std::string>(&interface);
+  if (name == nullptr) {
+    auto const number = number_of(interface);
+    if (number <= 0 || number > std::numeric_limits<int>::max()) return -ENODEV;
+    asked.ifr_ifindex = static_cast<int>(number);
+    return ioctl(any.get(), SIOCGIFNAME, &asked) == 0 ? static_cast<int>(number) : -errno;
   }
-  auto const& name = std::get<std::string>(interface);
-  if (name.find('\0') != name.npos) return missing;
-  auto const index = if_nametoindex(name.c_str());
-  return index != 0 ? static_cast<int>(index) : -errno;
+  if (name->size() >= IFNAMSIZ || name->find('\0') != name->npos) return -ENODEV;
+  name->copy(asked.ifr_name, name->size());
+  return ioctl(any.get(), SIOCGIFINDEX, &asked) == 0 ? asked.ifr_ifindex : -errno;
 }
 
 std::string text_of(interface_ref const& interface) {
   if (auto const* const name = std::get_if<std::string>(&interface)) return "interface '" + *name + "'";
-  int const index = std::get<int>(interface);
+  auto const index = number_of(interface);
   char name[IF_NAMESIZE];
   bool const named = index > 0 && if_indextoname(static_cast<unsigned>(index), name) != nullptr;
   return "interface " + std::to_string(index) + (named ? " (" + std::string{name} + ")" : std::string{});
@@ -132,13 +148,33 @@ std::uint32_t id_of_program(int fd) noexcept {
   return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
 }
 
+namespace {
+
+// A cgroup that can have one program only lets go of whichever that is. Maps of sockets look, as do cgroups with many.
+bool is_of_one_in_group(bpf_attach_type type, unsigned flags) noexcept {
+  constexpr unsigned many = 1U << 1U;  // BPF_F_ALLOW_MULTI
+  switch (type) {
+    case BPF_SK_SKB_STREAM_PARSER:
+    case BPF_SK_SKB_STREAM_VERDICT:
+    case BPF_SK_SKB_VERDICT:
+    case BPF_SK_MSG_VERDICT:
+      return false;
+    default:
+      return (flags & many) == 0;
+  }
+}
+
+}  // namespace
+
 direct_attachment::~direct_attachment() {
   if (attached_ && !left()) detach();
 }
 
 int direct_attachment::attach(unsigned flags) noexcept {
+  if (program_.get() < 0 || place_.get() < 0) return EMFILE;
   int const err = bpf_prog_attach(program_.get(), place_.get(), type_, flags);
   attached_ = err == 0;
+  takes_whichever_ = is_of_one_in_group(type_, flags);
   return err;
 }
 
@@ -146,11 +182,13 @@ int direct_attachment::detach() noexcept {
   if (!std::exchange(attached_, false)) return 0;
   int err = 0;
   try {
-    // A cgroup would let go of whichever program it has, if it can have one only.
     attached_programs const there{place_.get(), type_};
     auto const& ids = there.ids;
     bool const gone = there.error == 0 && std::find(ids.begin(), ids.end(), id_of_program(program_.get())) == ids.end();
-    if (!gone) err = std::abs(bpf_prog_detach2(program_.get(), place_.get(), type_));
+    if (there.error == EPERM && takes_whichever_)
+      err = EPERM;
+    else if (!gone)
+      err = std::abs(bpf_prog_detach2(program_.get(), place_.get(), type_));
   } catch (...) {
     err = ENOMEM;
   }

@@ -89,7 +89,8 @@ struct attached_programs {
 /// The program's id, or 0.
 std::uint32_t id_of_program(int fd) noexcept;
 
-/// A program that bpf_prog_attach() attached. Detaching leaves whoever else is there by now alone.
+/// A program that bpf_prog_attach() attached. Detaching leaves whoever else is there by now alone: where the kernel
+/// would not, it gives EPERM to who may not look.
 class direct_attachment final : public attachment {
  public:
   /// Nothing is attached before attach() is called.
@@ -107,6 +108,7 @@ class direct_attachment final : public attachment {
   owned_descriptor place_;
   bpf_attach_type type_;
   bool attached_ = false;
+  bool takes_whichever_ = false;  // the kernel would detach another program in this one's place
 };
 
 }  // namespace tinybpf::detail

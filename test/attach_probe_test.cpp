@@ -906,6 +906,44 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(whatever_the_kernel_has)
 
+/// Loaded, alone, with that attach type in place of its section's.
+tinybpf::object load_for(tinybpf::attach_type type, std::string_view program) {
+  auto obj = tinybpf::object::open(PROBES_BPF_O);
+  for (auto const& p : obj.programs()) p.set_autoload(p.name() == program);
+  obj.program(program).set_expected_attach_type(type);
+  obj.load();
+  return obj;
+}
+
+BOOST_AUTO_TEST_CASE(sessions_take_no_retprobe) {
+  auto const kernel = load_for(tinybpf::attach_type::trace_kprobe_session, "on_kprobe");
+  auto const in_kernel = kernel.program("on_kprobe");
+  auto details = refusal(kernel_error(EINVAL),
+                         [&](auto&... out) { return in_kernel.attach_kprobe_multi("a", {.retprobe = true}, out...); });
+  BOOST_TEST(contains(details.hint, "retprobe"), details.hint);
+  auto const user = load_for(tinybpf::attach_type::trace_uprobe_session, "on_uprobe");
+  auto const in_user = user.program("on_uprobe");
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3
+  details = refusal(kernel_error(EINVAL), [&](auto&... out) {
+    return in_user.attach_uprobe_multi(self, "probed_functio?", {.retprobe = true}, out...);
+  });
+  BOOST_TEST(contains(details.hint, "retprobe"), details.hint);
+#endif
+  details = refusal(make_error_code(errc::wrong_program_type),
+                    [&](auto&... out) { return in_user.attach_uprobe(self, "probed_function", out...); });
+  BOOST_TEST(contains(details.message, "loaded for uprobe.multi"), details.message);
+}
+
+#if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 5
+BOOST_AUTO_TEST_CASE(sessions_say_which_libbpf_they_take) {
+  auto const obj = load_for(tinybpf::attach_type::trace_kprobe_session, "on_kprobe");
+  auto const p = obj.program("on_kprobe");
+  auto const details = refusal(make_error_code(errc::not_supported_by_libbpf),
+                               [&](auto&... out) { return p.attach_kprobe_multi("a", out...); });
+  BOOST_TEST(contains(details.hint, "libbpf 1.5"), details.hint);
+}
+#endif
+
 BOOST_FIXTURE_TEST_CASE(places_that_make_no_sense_are_refused, probes) {
   auto const kprobe = program("on_kprobe");
   auto const kprobe_multi = program("on_kprobe_multi");

@@ -1,6 +1,7 @@
 // Programs at functions of the kernel, of this program and of a library.
 #include "attach_features.hpp"
 #include "calls.hpp"
+#include "failing_allocation.hpp"
 #include "features.hpp"
 #include "few_descriptors.hpp"
 #include "forms.hpp"
@@ -72,31 +73,6 @@ extern "C" {
 // Not zero at first, so that it has a place in the file.
 [[gnu::used, gnu::section(".tinybpf_counter")]] unsigned short volatile reference_counter = 0;
 }
-
-namespace {
-
-thread_local int allocations_left = -1;  // until one fails; negative: none does
-
-/// While alive, one allocation of this thread fails: the one after so many.
-class failing_allocation {
- public:
-  explicit failing_allocation(int allowed) { allocations_left = allowed; }
-  failing_allocation(failing_allocation const&) = delete;
-  failing_allocation& operator=(failing_allocation const&) = delete;
-  ~failing_allocation() { allocations_left = -1; }
-};
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-  bool const fails = allocations_left == 0;
-  if (allocations_left >= 0) --allocations_left;
-  void* const memory = fails ? nullptr : std::malloc(size != 0 ? size : 1);
-  if (memory == nullptr) throw std::bad_alloc{};
-  return memory;
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -877,9 +853,9 @@ BOOST_FIXTURE_TEST_CASE(leave_nothing_behind_when_memory_runs_out, probes) {
     diagnostics details;
     tinybpf::link l;
     try {
-      failing_allocation const fails{allowed};
+      test::failing_allocation const fails{allowed};
       l = p.attach(target, ec, details);
-      enough = allocations_left >= 0;
+      enough = fails.is_still_to_come();
     } catch (std::bad_alloc const&) {
       ++failures;
       BOOST_TEST(next_descriptor() == next);

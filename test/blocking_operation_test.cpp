@@ -349,8 +349,8 @@ BOOST_AUTO_TEST_CASE(is_aborted_although_the_call_has_ended_if_its_handler_has_n
 
 // The call may end long after its handler's context.
 BOOST_AUTO_TEST_CASE(forgets_the_handlers_executor) {
+  gated_call gated;  // for the worker, which ends with the context
   asio::io_context io;
-  gated_call gated;
   outcome got;
   {
     asio::io_context other;

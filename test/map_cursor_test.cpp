@@ -330,6 +330,7 @@ BOOST_AUTO_TEST_CASE(take_any_completion_token) {
   again.async_next(asio::bind_executor(other, [&](error_code, auto) { ran = std::this_thread::get_id(); }));
   while (!ran) other.run_one();
   BOOST_TEST((*ran == std::this_thread::get_id()));
+  pool.join();  // its threads may still hold the other's executor
 }
 
 BOOST_AUTO_TEST_CASE(are_for_one_reader) {

@@ -280,7 +280,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 namespace {
 
-std::string load(char const* file) {
+std::string load(std::filesystem::path const& file) {
   error_code ec;
   diagnostics details;
   static_cast<void>(tinybpf::load(file, ec, details));
@@ -335,9 +335,10 @@ BOOST_AUTO_TEST_CASE(load_with_what_is_said_and_not_with_less) {
     // What attaching takes beyond that is not needed here.
     auto const required =
         required_capabilities(object::open(file)) - capability_set{capability::dac_read_search, capability::sys_admin};
-    BOOST_TEST(as_nobody_with(required, [&] { return load(file); }) == "no error");
+    test::readable_copy const copy{file};
+    BOOST_TEST(as_nobody_with(required, [&] { return load(copy.path()); }) == "no error");
     for (auto const c : required) {
-      auto const said = as_nobody_with(required - c, [&] { return load(file); });
+      auto const said = as_nobody_with(required - c, [&] { return load(copy.path()); });
       BOOST_TEST(said.starts_with(std::to_string(EPERM) + ": "), said);
       BOOST_TEST(contains(said, "lacks " + std::string{to_string(c)} + ";"), said);
     }
@@ -348,10 +349,11 @@ BOOST_AUTO_TEST_CASE(load_with_what_is_said_and_not_with_less) {
 BOOST_AUTO_TEST_CASE(may_meet_a_stricter_verifier_without_perfmon) {
   auto const required = required_capabilities(object::open(XDP_COUNTER_BPF_O));
   BOOST_TEST((required == capability_set{capability::bpf, capability::net_admin}));
-  auto const said = as_nobody_with(required, [] { return load(XDP_COUNTER_BPF_O); });
+  test::readable_copy const copy{XDP_COUNTER_BPF_O};
+  auto const said = as_nobody_with(required, [&] { return load(copy.path()); });
   BOOST_TEST(said.starts_with(std::to_string(EACCES) + ": "), said);
   BOOST_TEST(contains(said, "stricter with a process that lacks CAP_PERFMON"), said);
-  BOOST_TEST(as_nobody_with(required | capability::perfmon, [] { return load(XDP_COUNTER_BPF_O); }) == "no error");
+  BOOST_TEST(as_nobody_with(required | capability::perfmon, [&] { return load(copy.path()); }) == "no error");
 }
 
 BOOST_AUTO_TEST_CASE(with_a_zero_seed_need_all_privileges) {

@@ -1,6 +1,7 @@
 // Places to attach a program to, each with its options: what `program::attach(target)` and `async_attach` take.
 //
-// They are plain values. Descriptors in them are the caller's, and have to stay open until the call is over; with
+// They are plain values, with constructors only because g++ 12 destroys aggregates that stand in a co_await expression
+// twice. Descriptors in them are the caller's, and have to stay open until the call is over; with
 // `async_attach`, until it has completed. Network interfaces and paths count where the calling thread is: for
 // `async_attach` that is a worker thread, which is in the namespaces that the thread which started it was in.
 //
@@ -19,6 +20,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -216,6 +218,9 @@ struct section_target {};
 
 /// A tracepoint, such as {"sched", "sched_process_exec"}.
 struct tracepoint_target {
+  tracepoint_target(std::string category_, std::string name_, tracepoint_options options_ = {})
+      : category(std::move(category_)), name(std::move(name_)), options(options_) {}
+
   std::string category;
   std::string name;
   tracepoint_options options = {};
@@ -223,29 +228,44 @@ struct tracepoint_target {
 
 /// A raw tracepoint, such as {"sched_switch"}.
 struct raw_tracepoint_target {
+  explicit raw_tracepoint_target(std::string name_, raw_tracepoint_options options_ = {})
+      : name(std::move(name_)), options(options_) {}
+
   std::string name;
   raw_tracepoint_options options = {};
 };
 
 /// The function or BTF tracepoint that the program was loaded for: fentry, fexit, fmod_ret, tp_btf, lsm.
 struct trace_target {
+  explicit trace_target(trace_options options_ = {}) : options(options_) {}
+
   trace_options options = {};
 };
 
 /// A function of the kernel.
 struct kprobe_target {
+  explicit kprobe_target(std::string function_, kprobe_options options_ = {})
+      : function(std::move(function_)), options(options_) {}
+
   std::string function;
   kprobe_options options = {};
 };
 
 /// Functions of the kernel, by a pattern with * and ?, or by their names.
 struct kprobe_multi_target {
+  explicit kprobe_multi_target(std::variant<std::string, std::vector<std::string>> functions_,
+                               kprobe_multi_options options_ = {})
+      : functions(std::move(functions_)), options(std::move(options_)) {}
+
   std::variant<std::string, std::vector<std::string>> functions;
   kprobe_multi_options options = {};
 };
 
 /// A system call, such as "openat2".
 struct ksyscall_target {
+  explicit ksyscall_target(std::string syscall_, ksyscall_options options_ = {})
+      : syscall(std::move(syscall_)), options(options_) {}
+
   std::string syscall;
   ksyscall_options options = {};
 };
@@ -253,6 +273,9 @@ struct ksyscall_target {
 /// A function of a program or library, or with no function the place at `options.offset`. A binary without a slash is
 /// searched for as the shell and the loader would.
 struct uprobe_target {
+  uprobe_target(std::filesystem::path binary_, std::string function_, uprobe_options options_ = {})
+      : binary(std::move(binary_)), function(std::move(function_)), options(options_) {}
+
   std::filesystem::path binary;
   std::string function;
   uprobe_options options = {};
@@ -260,6 +283,10 @@ struct uprobe_target {
 
 /// Functions of a program or library, by a pattern with * and ?, or by their names.
 struct uprobe_multi_target {
+  uprobe_multi_target(std::filesystem::path binary_, std::variant<std::string, std::vector<std::string>> functions_,
+                      uprobe_multi_options options_ = {})
+      : binary(std::move(binary_)), functions(std::move(functions_)), options(std::move(options_)) {}
+
   std::filesystem::path binary;
   std::variant<std::string, std::vector<std::string>> functions;
   uprobe_multi_options options = {};
@@ -267,6 +294,9 @@ struct uprobe_multi_target {
 
 /// A static tracepoint of a program or library.
 struct usdt_target {
+  usdt_target(std::filesystem::path binary_, std::string provider_, std::string name_, usdt_options options_ = {})
+      : binary(std::move(binary_)), provider(std::move(provider_)), name(std::move(name_)), options(options_) {}
+
   std::filesystem::path binary;
   std::string provider;
   std::string name;
@@ -275,69 +305,99 @@ struct usdt_target {
 
 /// Samples.
 struct perf_event_target {
+  explicit perf_event_target(perf_event_options options_ = {}) : options(options_) {}
+
   perf_event_options options = {};
 };
 
 /// What an interface receives, before the network stack sees it.
 struct xdp_target {
+  explicit xdp_target(interface_ref interface_, xdp_options options_ = {})
+      : interface(std::move(interface_)), options(options_) {}
+
   interface_ref interface;
   xdp_options options = {};
 };
 
 /// What goes past an interface, through clsact.
 struct tc_target {
+  explicit tc_target(interface_ref interface_, tc_options options_ = {})
+      : interface(std::move(interface_)), options(options_) {}
+
   interface_ref interface;
   tc_options options = {};
 };
 
 /// What goes past an interface, through TCX.
 struct tcx_target {
+  explicit tcx_target(interface_ref interface_, tcx_options options_ = {})
+      : interface(std::move(interface_)), options(options_) {}
+
   interface_ref interface;
   tcx_options options = {};
 };
 
 /// What a netkit device sends. The interface is the primary one, also for the peer's side.
 struct netkit_target {
+  explicit netkit_target(interface_ref interface_, netkit_options options_ = {})
+      : interface(std::move(interface_)), options(options_) {}
+
   interface_ref interface;
   netkit_options options = {};
 };
 
 /// What the processes of a control group, and of those below it, do.
 struct cgroup_target {
+  explicit cgroup_target(path_or_fd cgroup_, cgroup_options options_ = {})
+      : cgroup(std::move(cgroup_)), options(options_) {}
+
   path_or_fd cgroup;
   cgroup_options options = {};
 };
 
 /// A network namespace, for sk_lookup and flow_dissector, such as {"/proc/self/ns/net"}.
 struct netns_target {
+  explicit netns_target(path_or_fd netns_) : netns(std::move(netns_)) {}
+
   path_or_fd netns;
 };
 
 /// The sockets in a sockmap or sockhash, for sk_msg and sk_skb.
 struct sockmap_target {
+  explicit sockmap_target(map sockets_, sockmap_options options_ = {})
+      : sockets(std::move(sockets_)), options(options_) {}
+
   map sockets;
   sockmap_options options = {};
 };
 
 /// A socket, by its descriptor.
 struct socket_target {
+  explicit socket_target(int socket_, socket_options options_ = {}) : socket(socket_), options(options_) {}
+
   int socket = -1;
   socket_options options = {};
 };
 
 /// A hook of the kernel's packet filter, in the network namespace of the calling thread.
 struct netfilter_target {
+  explicit netfilter_target(netfilter_options options_ = {}) : options(options_) {}
+
   netfilter_options options = {};
 };
 
 /// A function of another program, which is loaded: freplace.
 struct freplace_target {
+  freplace_target(int program_fd_, std::string function_) : program_fd(program_fd_), function(std::move(function_)) {}
+
   int program_fd = -1;
   std::string function;
 };
 
 /// What an iterator walks: nothing runs until somebody reads it, see iter_stream.hpp.
 struct iter_target {
+  explicit iter_target(iter_options options_ = {}) : options(std::move(options_)) {}
+
   iter_options options = {};
 };
 

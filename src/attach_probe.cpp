@@ -325,7 +325,8 @@ void explain_usdt(error_code& ec, usdt_target const& t, diagnostics& details) {
     } else {
       details.message += "; " + found.path + " has none of that name";
       std::vector<std::string> names;
-      for (auto const& [provider, name] : found.usdts) names.push_back(provider + ":" + name);
+      names.reserve(found.usdts.size());
+      for (auto const& [provider, name] : found.usdts) names.emplace_back(provider).append(":").append(name);
       suggest(t.provider + ":" + t.name, std::move(names), details);
     }
   }

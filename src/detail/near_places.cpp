@@ -120,7 +120,7 @@ std::string find_binary(std::string const& binary) {
   }
   for (std::size_t at = 0; at < folders.size();) {
     auto const end = std::min(folders.find(':', at), folders.size());
-    auto const file = folders.substr(at, end - at) + "/" + binary;
+    auto file = folders.substr(at, end - at) + "/" + binary;
     if (end > at && faccessat(AT_FDCWD, file.c_str(), library ? R_OK : R_OK | X_OK, AT_EACCESS) == 0) return file;
     at = end + 1;
   }
@@ -133,8 +133,9 @@ void add_usdts(Elf_Data* data, bool wide, std::vector<std::pair<std::string, std
   GElf_Nhdr note{};
   std::size_t name_at = 0;
   std::size_t text_at = 0;
+  constexpr std::string_view of_usdts{"stapsdt\0", 8};
   for (std::size_t at = 0; (at = gelf_getnote(data, at, &note, &name_at, &text_at)) > 0;) {
-    if (note.n_type != 3 || memory.substr(name_at, note.n_namesz) != std::string_view{"stapsdt", 8}) continue;
+    if (note.n_type != 3 || memory.substr(name_at, note.n_namesz) != of_usdts) continue;
     auto text = memory.substr(text_at, note.n_descsz);
     text.remove_prefix(std::min<std::size_t>(text.size(), wide ? 24 : 12));
     auto const first = text.find('\0');

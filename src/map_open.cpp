@@ -12,10 +12,11 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <mutex>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -29,6 +30,11 @@ namespace {
 int info_of(int fd, bpf_map_info& info) {
   __u32 size = sizeof info;
   return bpf_obj_get_info_by_fd(fd, &info, &size);
+}
+
+std::uint32_t id_of(int fd) {
+  bpf_map_info info{};
+  return !not_a_map(fd) && info_of(fd, info) == 0 ? info.id : 0;
 }
 
 /// The types that the map was created with, if the kernel lets us have them.
@@ -135,7 +141,7 @@ map map::open_pinned(std::filesystem::path const& path, error_code& ec, diagnost
   }
   auto core = detail::own_core(std::move(fd), {}, what, ec, details);
   if (!core) return {};
-  core->pin_path = detail::opened_pin_path(path).string();
+  core->pinned.set(detail::opened_pin_path(path).string());
   return map{std::move(core)};
 }
 
@@ -224,19 +230,8 @@ void map::pin(std::filesystem::path const& path, error_code& ec) const {
 
 void map::pin(std::filesystem::path const& path, error_code& ec, diagnostics& details) const {
   if (!detail::ready(core_.get(), "pin", ec, details)) return;
-  auto const what = "cannot pin map '" + core_->name + "' at " + path.string();
-  auto const refuse = [&](error_code code, std::string why, std::string hint = {}) {
-    details.map = core_->name;
-    report(ec, details, code, what + std::move(why), std::move(hint));
-  };
-  auto where = detail::resolved_pin_path(path).string();
-  std::lock_guard const lock{core_->mutex};
-  if (!core_->pin_path.empty()) return refuse(detail::from_libbpf(EEXIST), ": it is pinned at " + core_->pin_path);
-  if (int const err = bpf_obj_pin(fd(), path.c_str()); err != 0) {
-    auto const code = detail::from_libbpf(err);
-    return refuse(code, {}, detail::why_no_pin(path, code));
-  }
-  core_->pin_path = std::move(where);
+  core_->pinned.pin(fd(), "map '" + core_->name + "'", path, ec, details);
+  if (ec) details.map = core_->name;
 }
 
 void map::unpin() const {
@@ -250,33 +245,12 @@ void map::unpin(error_code& ec) const {
 
 void map::unpin(error_code& ec, diagnostics& details) const {
   if (!detail::ready(core_.get(), "unpin", ec, details)) return;
-  auto const refuse = [&](error_code code, std::string const& why) {
-    details.map = core_->name;
-    report(ec, details, code, "cannot unpin map '" + core_->name + "'" + why);
-  };
-  std::lock_guard const lock{core_->mutex};
-  auto& path = core_->pin_path;
-  if (path.empty()) return refuse(errc::not_found, ": it was not pinned");
-  bpf_map_info here{};
-  bpf_map_info there{};
-  owned_descriptor const found{bpf_obj_get(path.c_str())};
-  if (found.get() < 0) {
-    auto const code = detail::from_libbpf(found.get());
-    refuse(code, " at " + path);
-    if (code == boost::system::errc::no_such_file_or_directory) path.clear();
-    return;
-  }
-  bool const same = !detail::not_a_map(found.get()) && detail::info_of(found.get(), there) == 0 &&
-                    detail::info_of(fd(), here) == 0 && here.id == there.id;
-  if (!same) return refuse(detail::from_libbpf(EBUSY), " at " + path + ": something else is pinned there");
-  if (::unlink(path.c_str()) != 0) return refuse(detail::last_errno(), " at " + path);
-  path.clear();
+  core_->pinned.unpin(fd(), "map '" + core_->name + "'", detail::id_of, ec, details);
+  if (ec) details.map = core_->name;
 }
 
 std::filesystem::path map::pin_path() const {
-  if (!is_open()) return {};
-  std::lock_guard const lock{core_->mutex};
-  return core_->pin_path;
+  return is_open() ? std::filesystem::path{core_->pinned.get()} : std::filesystem::path{};
 }
 
 void map::freeze() const {

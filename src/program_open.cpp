@@ -9,13 +9,11 @@
 
 #include <bpf/bpf.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +32,11 @@ error_code not_a_program(int fd) {
 int info_of(int fd, bpf_prog_info& info) {
   __u32 size = sizeof info;
   return bpf_obj_get_info_by_fd(fd, &info, &size);
+}
+
+std::uint32_t id_of(int fd) {
+  bpf_prog_info info{};
+  return !not_a_program(fd) && info_of(fd, info) == 0 ? info.id : 0;
 }
 
 std::shared_ptr<detail::program_core> own_core(owned_descriptor fd, std::string const& what, error_code& ec,
@@ -75,7 +78,7 @@ program program::open_pinned(std::filesystem::path const& path, error_code& ec, 
   }
   auto core = own_core(std::move(fd), what, ec, details);
   if (!core) return {};
-  core->pin_path = detail::opened_pin_path(path).string();
+  core->pinned.set(detail::opened_pin_path(path).string());
   return program{std::move(core)};
 }
 
@@ -154,19 +157,8 @@ void program::pin(std::filesystem::path const& path, error_code& ec) const {
 }
 void program::pin(std::filesystem::path const& path, error_code& ec, diagnostics& details) const {
   if (!detail::ready(core_.get(), "pin", ec, details)) return;
-  auto const what = "cannot pin program '" + core_->name + "' at " + path.string();
-  auto const refuse = [&](error_code code, std::string why, std::string hint = {}) {
-    details.program = core_->name;
-    report(ec, details, code, what + std::move(why), std::move(hint));
-  };
-  auto where = detail::resolved_pin_path(path).string();
-  std::lock_guard const lock{core_->mutex};
-  if (!core_->pin_path.empty()) return refuse(detail::from_libbpf(EEXIST), ": it is pinned at " + core_->pin_path);
-  if (int const err = bpf_obj_pin(fd(), path.c_str()); err != 0) {
-    auto const code = detail::from_libbpf(err);
-    return refuse(code, {}, detail::why_no_pin(path, code));
-  }
-  core_->pin_path = std::move(where);
+  core_->pinned.pin(fd(), "program '" + core_->name + "'", path, ec, details);
+  if (ec) details.program = core_->name;
 }
 
 void program::unpin() const {
@@ -178,33 +170,12 @@ void program::unpin(error_code& ec) const {
 }
 void program::unpin(error_code& ec, diagnostics& details) const {
   if (!detail::ready(core_.get(), "unpin", ec, details)) return;
-  auto const refuse = [&](error_code code, std::string const& why) {
-    details.program = core_->name;
-    report(ec, details, code, "cannot unpin program '" + core_->name + "'" + why);
-  };
-  std::lock_guard const lock{core_->mutex};
-  auto& path = core_->pin_path;
-  if (path.empty()) return refuse(errc::not_found, ": it was not pinned");
-  owned_descriptor const found{bpf_obj_get(path.c_str())};
-  if (found.get() < 0) {
-    auto const code = detail::from_libbpf(found.get());
-    refuse(code, " at " + path);
-    if (code == boost::system::errc::no_such_file_or_directory) path.clear();
-    return;
-  }
-  bpf_prog_info here{};
-  bpf_prog_info there{};
-  bool const same = !not_a_program(found.get()) && info_of(found.get(), there) == 0 && info_of(fd(), here) == 0 &&
-                    here.id == there.id;
-  if (!same) return refuse(detail::from_libbpf(EBUSY), " at " + path + ": something else is pinned there");
-  if (::unlink(path.c_str()) != 0) return refuse(detail::last_errno(), " at " + path);
-  path.clear();
+  core_->pinned.unpin(fd(), "program '" + core_->name + "'", id_of, ec, details);
+  if (ec) details.program = core_->name;
 }
 
 std::filesystem::path program::pin_path() const {
-  if (!is_open()) return {};
-  std::lock_guard const lock{core_->mutex};
-  return core_->pin_path;
+  return is_open() ? std::filesystem::path{core_->pinned.get()} : std::filesystem::path{};
 }
 
 std::vector<std::uint32_t> program_ids() {

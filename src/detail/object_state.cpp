@@ -2,7 +2,6 @@
 
 #include "log_capture.hpp"
 #include "near_places.hpp"
-#include "pin_path.hpp"
 #include "privileges.hpp"
 #include "verifier_log.hpp"
 
@@ -40,10 +39,8 @@ void map_core::refresh() {
   value_size = bpf_map__value_size(raw);
   max_entries = bpf_map__max_entries(raw);
   flags = bpf_map__map_flags(raw);
-  if (char const* const path = bpf_map__is_pinned(raw) ? bpf_map__pin_path(raw) : nullptr) {
-    std::lock_guard const lock{mutex};
-    pin_path = opened_pin_path(path).string();
-  }
+  if (char const* const path = bpf_map__is_pinned(raw) ? bpf_map__pin_path(raw) : nullptr)
+    pinned.set(opened_pin_path(path).string());
 }
 
 void map_core::loaded() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "object_share.hpp"
+#include "pin_path.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
 
@@ -46,8 +47,9 @@ struct map_core {
   bool on_node = false;    // set_numa_node was called
   owned_descriptor inner;  // what is to be put into a map of maps, until it is created
 
-  std::mutex mutex;  // for what follows
-  std::string pin_path;
+  pinned_path pinned;
+
+  std::mutex mutex;              // for what follows
   std::shared_ptr<void> memory;  // of a section of global variables, once it was asked for
   bool memory_writable = false;
 
@@ -92,8 +94,9 @@ struct program_core {
 
   owned_descriptor attach_target;  // libbpf borrows it until the program is loaded
 
+  pinned_path pinned;
+
   std::mutex mutex;  // for what follows
-  std::string pin_path;
   std::string verifier_log;
 
   program_core(object_state* o, bpf_program* r);

@@ -1,9 +1,17 @@
 #include "pin_path.hpp"
 
+#include "report.hpp"
+
+#include <tinybpf/detail/owned_descriptor.hpp>
+
+#include <bpf/bpf.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace tinybpf::detail {
 
@@ -29,6 +37,47 @@ std::filesystem::path opened_pin_path(std::filesystem::path const& path) {
   std::error_code failed;
   auto real = std::filesystem::canonical(path, failed);
   return failed ? resolved_pin_path(path) : real;
+}
+
+void pinned_path::pin(int fd, std::string const& what, std::filesystem::path const& path, error_code& ec,
+                      diagnostics& details) {
+  auto const failure = "cannot pin " + what + " at " + path.string();
+  auto where = resolved_pin_path(path).string();
+  std::lock_guard const lock{mutex_};
+  if (!path_.empty()) return report(ec, details, from_libbpf(EEXIST), failure + ": it is pinned at " + path_);
+  if (int const err = bpf_obj_pin(fd, path.c_str()); err != 0) {
+    auto const code = from_libbpf(err);
+    return report(ec, details, code, failure, why_no_pin(path, code));
+  }
+  path_ = std::move(where);
+}
+
+void pinned_path::unpin(int fd, std::string const& what, id_function id_of, error_code& ec, diagnostics& details) {
+  std::lock_guard const lock{mutex_};
+  auto const failure = "cannot unpin " + what;
+  if (path_.empty()) return report(ec, details, errc::not_found, failure + ": it was not pinned");
+  auto const there = failure + " at " + path_;
+  owned_descriptor const found{bpf_obj_get(path_.c_str())};
+  if (found.get() < 0) {
+    auto const code = from_libbpf(found.get());
+    if (is(code, ENOENT)) path_.clear();
+    return report(ec, details, code, there);
+  }
+  auto const id = id_of(found.get());
+  if (id == 0 || id != id_of(fd))
+    return report(ec, details, from_libbpf(EBUSY), there + ": something else is pinned there");
+  if (::unlink(path_.c_str()) != 0) return report(ec, details, last_errno(), there);
+  path_.clear();
+}
+
+std::string pinned_path::get() const {
+  std::lock_guard const lock{mutex_};
+  return path_;
+}
+
+void pinned_path::set(std::string path) {
+  std::lock_guard const lock{mutex_};
+  path_ = std::move(path);
 }
 
 }  // namespace tinybpf::detail

@@ -3,19 +3,20 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+// What there is for IPv4 and for IPv6 counts in one place.
 enum {
 	INGRESS,
 	EGRESS,
 	EITHER,
 	SOCK_CREATE,
 	SOCK_RELEASE,
-	CONNECT4,
-	BIND4,
-	POST_BIND4,
-	SENDMSG4,
-	RECVMSG4,
-	GETPEERNAME4,
-	GETSOCKNAME4,
+	CONNECT,
+	BIND,
+	POST_BIND,
+	SENDMSG,
+	RECVMSG,
+	GETPEERNAME,
+	GETSOCKNAME,
 	GETSOCKOPT,
 	SETSOCKOPT,
 	SYSCTL,
@@ -52,7 +53,7 @@ struct {
 } group SEC(".maps");
 
 __u32 refuse;   // 1: what can be refused is
-__u32 port;     // where to what goes to port 7007 goes
+__u32 port;     // where what is for port 7007 goes
 __u32 keep;     // so many bytes of a datagram, with its header
 __u32 chosen;   // the socket of a group
 
@@ -99,60 +100,117 @@ int on_sock_release(struct bpf_sock *sk)
 	return 1;
 }
 
-SEC("cgroup/connect4")
-int on_connect4(struct bpf_sock_addr *ctx)
+// What is for port 7007 goes elsewhere.
+static __always_inline int redirect(struct bpf_sock_addr *ctx, __u32 slot)
 {
-	hit(CONNECT4);
+	hit(slot);
 	if (ctx->user_port == bpf_htons(7007))
 		ctx->user_port = bpf_htons(port);
 	return 1;
+}
+
+// Its port is 7007, whatever is true.
+static __always_inline int rename(struct bpf_sock_addr *ctx, __u32 slot)
+{
+	hit(slot);
+	ctx->user_port = bpf_htons(7007);
+	return 1;
+}
+
+static __always_inline int refuse_port(struct bpf_sock_addr *ctx)
+{
+	hit(BIND);
+	return ctx->user_port != bpf_htons(7007);
+}
+
+static __always_inline int refuse_socket(void)
+{
+	hit(POST_BIND);
+	return !refuse;
+}
+
+SEC("cgroup/connect4")
+int on_connect4(struct bpf_sock_addr *ctx)
+{
+	return redirect(ctx, CONNECT);
+}
+
+SEC("cgroup/connect6")
+int on_connect6(struct bpf_sock_addr *ctx)
+{
+	return redirect(ctx, CONNECT);
 }
 
 SEC("cgroup/bind4")
 int on_bind4(struct bpf_sock_addr *ctx)
 {
-	hit(BIND4);
-	return ctx->user_port != bpf_htons(7007);
+	return refuse_port(ctx);
+}
+
+SEC("cgroup/bind6")
+int on_bind6(struct bpf_sock_addr *ctx)
+{
+	return refuse_port(ctx);
 }
 
 SEC("cgroup/post_bind4")
 int on_post_bind4(struct bpf_sock *sk)
 {
-	hit(POST_BIND4);
-	return !refuse;
+	return refuse_socket();
+}
+
+SEC("cgroup/post_bind6")
+int on_post_bind6(struct bpf_sock *sk)
+{
+	return refuse_socket();
 }
 
 SEC("cgroup/sendmsg4")
 int on_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	hit(SENDMSG4);
-	if (ctx->user_port == bpf_htons(7007))
-		ctx->user_port = bpf_htons(port);
-	return 1;
+	return redirect(ctx, SENDMSG);
+}
+
+SEC("cgroup/sendmsg6")
+int on_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return redirect(ctx, SENDMSG);
 }
 
 SEC("cgroup/recvmsg4")
 int on_recvmsg4(struct bpf_sock_addr *ctx)
 {
-	hit(RECVMSG4);
-	ctx->user_port = bpf_htons(7007);
-	return 1;
+	return rename(ctx, RECVMSG);
+}
+
+SEC("cgroup/recvmsg6")
+int on_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return rename(ctx, RECVMSG);
 }
 
 SEC("cgroup/getpeername4")
 int on_getpeername4(struct bpf_sock_addr *ctx)
 {
-	hit(GETPEERNAME4);
-	ctx->user_port = bpf_htons(7007);
-	return 1;
+	return rename(ctx, GETPEERNAME);
+}
+
+SEC("cgroup/getpeername6")
+int on_getpeername6(struct bpf_sock_addr *ctx)
+{
+	return rename(ctx, GETPEERNAME);
 }
 
 SEC("cgroup/getsockname4")
 int on_getsockname4(struct bpf_sock_addr *ctx)
 {
-	hit(GETSOCKNAME4);
-	ctx->user_port = bpf_htons(7007);
-	return 1;
+	return rename(ctx, GETSOCKNAME);
+}
+
+SEC("cgroup/getsockname6")
+int on_getsockname6(struct bpf_sock_addr *ctx)
+{
+	return rename(ctx, GETSOCKNAME);
 }
 
 #define OWN_LEVEL 0xdead

@@ -1,4 +1,5 @@
 // Programs on sockets, and on what groups them: control groups, network namespaces, maps of sockets.
+#include "attach_features.hpp"
 #include "features.hpp"
 #include "few_descriptors.hpp"
 #include "own_cgroup.hpp"
@@ -16,6 +17,7 @@
 #include <boost/asio/ip/udp.hpp>
 #include <boost/asio/local/connect_pair.hpp>
 #include <boost/asio/local/datagram_protocol.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/test/unit_test.hpp>
@@ -32,8 +34,10 @@
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using asio::ip::udp;
+using test::attaches;
 using test::checked;
 using test::contains;
+using test::feature_here;
 using test::own_cgroup;
 using test::own_network;
 using test::shows;
@@ -50,19 +54,20 @@ using tinybpf::sockmap_options;
 
 namespace {
 
+// What there is for IPv4 and for IPv6 counts in one place.
 enum slot : std::uint32_t {
   ingress,
   egress,
   either,
   sock_create,
   sock_release,
-  connect4,
-  bind4,
-  post_bind4,
-  sendmsg4,
-  recvmsg4,
-  getpeername4,
-  getsockname4,
+  connect_slot,
+  bind_slot,
+  post_bind_slot,
+  sendmsg_slot,
+  recvmsg_slot,
+  getpeername_slot,
+  getsockname_slot,
   getsockopt_slot,
   setsockopt_slot,
   sysctl,
@@ -76,7 +81,13 @@ enum slot : std::uint32_t {
   chooser
 };
 
-auto const home = asio::ip::address_v4::loopback();
+// A version of the protocol, and the end of the names of its programs.
+struct family {
+  asio::ip::address home;
+  char digit;
+};
+family const v4{asio::ip::address_v4::loopback(), '4'};
+family const v6{asio::ip::address_v6::loopback(), '6'};
 
 struct sockets {
   own_network in_it;
@@ -84,7 +95,7 @@ struct sockets {
   tinybpf::object obj = tinybpf::load(SOCKETS_BPF_O);
   asio::io_context io;
 
-  tinybpf::program program(char const* name) const { return obj.program(name); }
+  tinybpf::program program(std::string const& name) const { return obj.program(name); }
   void set(char const* variable, std::uint32_t value) const { obj.global<std::uint32_t>(variable).store(value); }
   std::uint64_t seen(slot s) const {
     std::uint64_t value = 0;
@@ -96,12 +107,19 @@ struct sockets {
 struct in_group : sockets {
   own_cgroup group;
 
-  tinybpf::link attach(char const* name) const { return program(name).attach_cgroup(group.path()); }
+  tinybpf::link attach(std::string const& name) const { return program(name).attach_cgroup(group.path()); }
+  tinybpf::link attach(std::string const& name, family const& f) const { return attach(name + f.digit); }
+
+  // What the programs for each version of the protocol do.
+  void turn_connections_around(family const& f);
+  void refuse_addresses(family const& f);
+  void turn_datagrams_around(family const& f);
+  void tell_other_names(family const& f);
 };
 
 template <class Socket>
-Socket bound(asio::io_context& io) {
-  return Socket{io, {home, 0}};
+Socket bound(asio::io_context& io, family const& f = v4) {
+  return Socket{io, {f.home, 0}};
 }
 
 std::string text_of(error_code const& ec) { return ec ? ec.message() : "done"; }
@@ -117,14 +135,14 @@ std::string received(udp::socket& s) {
 
 std::string sent_to(udp::socket& s, unsigned short port) {
   error_code ec;
-  s.send_to(asio::buffer("hello", 5), udp::endpoint{home, port}, 0, ec);
+  s.send_to(asio::buffer("hello", 5), udp::endpoint{s.local_endpoint().address(), port}, 0, ec);
   return text_of(ec);
 }
 std::string sent_to(udp::socket& s, udp::socket const& to) { return sent_to(s, to.local_endpoint().port()); }
 
-std::string connected(tcp::socket& s, unsigned short port) {
+std::string connected(tcp::socket& s, unsigned short port, family const& f = v4) {
   error_code ec;
-  s.connect({home, port}, ec);
+  s.connect({f.home, port}, ec);
   return text_of(ec);
 }
 
@@ -154,6 +172,113 @@ void check_fails(F f, error_code const& wanted, std::string_view message, std::s
   BOOST_TEST(ec == wanted, ec.message() << " " << details.to_string());
   BOOST_TEST(contains(details.message, message), details.message);
   BOOST_TEST(contains(details.hint, hint), details.hint);
+}
+
+void in_group::turn_connections_around(family const& f) {
+  tcp::acceptor const server{io, {f.home, 0}};
+  set("port", server.local_endpoint().port());
+  auto const connect = [&] {
+    asio::io_context io_;
+    tcp::socket s{io_};
+    return connected(s, 7007, f);
+  };
+  {
+    auto const link = attach("on_connect", f);
+    BOOST_TEST(group.run(connect) == "done");
+    BOOST_TEST(seen(connect_slot) == 1);
+  }
+  BOOST_TEST(group.run(connect) == test::kernel_error(ECONNREFUSED).message());
+}
+
+void in_group::refuse_addresses(family const& f) {
+  auto const bind = [&] {
+    asio::io_context io_;
+    udp::endpoint const where{f.home, 7007};
+    udp::socket s{io_, where.protocol()};
+    error_code ec;
+    s.bind(where, ec);
+    return text_of(ec);
+  };
+  {
+    auto const link = attach("on_bind", f);
+    auto const after = attach("on_post_bind", f);
+    BOOST_TEST(group.run(bind) == refused);
+    BOOST_TEST(seen(bind_slot) == 1);
+    BOOST_TEST(seen(post_bind_slot) == 0);
+  }
+  auto const after = attach("on_post_bind", f);
+  BOOST_TEST(group.run(bind) == "done");
+  set("refuse", 1);
+  BOOST_TEST(group.run(bind) == refused);
+  BOOST_TEST(seen(post_bind_slot) == 2);
+}
+
+void in_group::turn_datagrams_around(family const& f) {
+  auto server = bound<udp::socket>(io, f);
+  set("port", server.local_endpoint().port());
+  auto const sending = attach("on_sendmsg", f);
+  auto const receiving = attach("on_recvmsg", f);
+  auto const answer = group.run([&] {
+    asio::io_context io_;
+    auto s = bound<udp::socket>(io_, f);
+    auto how = sent_to(s, 7007);
+    std::array<char, 10> text{};
+    udp::endpoint from;
+    server.receive_from(asio::buffer(text), from);
+    server.send_to(asio::buffer("answer", 6), from);
+    s.receive_from(asio::buffer(text), from);
+    return how + ", from " + std::to_string(from.port());
+  });
+  BOOST_TEST(answer == "done, from 7007");
+  BOOST_TEST(seen(sendmsg_slot) == 1);
+  BOOST_TEST(seen(recvmsg_slot) >= 1);
+}
+
+void in_group::tell_other_names(family const& f) {
+  tcp::acceptor const server{io, {f.home, 0}};
+  auto const peer = attach("on_getpeername", f);
+  auto const own = attach("on_getsockname", f);
+  auto const answer = group.run([&] {
+    asio::io_context io_;
+    tcp::socket s{io_};
+    auto const how = connected(s, server.local_endpoint().port(), f);
+    return how + " " + std::to_string(s.remote_endpoint().port()) + " " + std::to_string(s.local_endpoint().port());
+  });
+  BOOST_TEST(answer == "done 7007 7007");
+  BOOST_TEST(seen(getpeername_slot) == 1);
+  BOOST_TEST(seen(getsockname_slot) == 1);
+}
+
+using local_stream = asio::local::stream_protocol;
+using local_datagram = asio::local::datagram_protocol;
+
+// Names of no files, which end with the network namespace. cgroup_unix.bpf.c knows the first.
+local_stream::endpoint const there{std::string{"\0tinybpf_there", 14}};
+local_stream::endpoint const elsewhere{std::string{"\0tinybpf_elsewhere", 18}};
+
+struct in_local_group {
+  own_network in_it;
+  own_cgroup group;
+  tinybpf::object obj = tinybpf::load(CGROUP_UNIX_BPF_O);
+  asio::io_context io;
+
+  tinybpf::link attach(char const* name) const { return obj.program(name).attach_cgroup(group.path()); }
+};
+
+bool attaches_to_group(char const* file, char const* name) {
+  own_cgroup const group;
+  auto const fd = group.fd();
+  return attaches(file, name, [&](bpf_program* p) { return bpf_program__attach_cgroup(p, fd); });
+}
+bool unix_here() { return attaches_to_group(CGROUP_UNIX_BPF_O, "on_connect"); }
+bool lsm_here() { return attaches_to_group(CGROUP_LSM_BPF_O, "on_socket_bind"); }
+
+bool ipv6_here() {
+  asio::io_context io;
+  error_code ec;
+  udp::socket s{io};
+  s.open(udp::v6(), ec);
+  return !ec;
 }
 
 }  // namespace
@@ -222,79 +347,19 @@ BOOST_FIXTURE_TEST_CASE(refuses_sockets, in_group, *shows("cgroup/sock_create"))
   BOOST_TEST(group.run(make) == "done");
 }
 
-BOOST_FIXTURE_TEST_CASE(turns_connections_around, in_group, *shows("cgroup/connect4")) {
-  tcp::acceptor const server{io, {home, 0}};
-  set("port", server.local_endpoint().port());
-  auto const connect = [] {
-    asio::io_context io_;
-    tcp::socket s{io_};
-    return connected(s, 7007);
-  };
-  {
-    auto const link = attach("on_connect4");
-    BOOST_TEST(group.run(connect) == "done");
-    BOOST_TEST(seen(connect4) == 1);
-  }
-  BOOST_TEST(group.run(connect) == test::kernel_error(ECONNREFUSED).message());
-}
+BOOST_FIXTURE_TEST_CASE(turns_connections_around, in_group, *shows("cgroup/connect4")) { turn_connections_around(v4); }
+BOOST_FIXTURE_TEST_CASE(refuses_addresses, in_group, *shows("cgroup/bind4")) { refuse_addresses(v4); }
+BOOST_FIXTURE_TEST_CASE(turns_datagrams_around, in_group) { turn_datagrams_around(v4); }
+BOOST_FIXTURE_TEST_CASE(tells_other_names, in_group) { tell_other_names(v4); }
 
-BOOST_FIXTURE_TEST_CASE(refuses_addresses, in_group, *shows("cgroup/bind4")) {
-  auto const bind = [] {
-    asio::io_context io_;
-    udp::socket s{io_, udp::v4()};
-    error_code ec;
-    s.bind({home, 7007}, ec);
-    return text_of(ec);
-  };
-  {
-    auto const link = attach("on_bind4");
-    auto const after = attach("on_post_bind4");
-    BOOST_TEST(group.run(bind) == refused);
-    BOOST_TEST(seen(bind4) == 1);
-    BOOST_TEST(seen(post_bind4) == 0);
-  }
-  auto const after = attach("on_post_bind4");
-  BOOST_TEST(group.run(bind) == "done");
-  set("refuse", 1);
-  BOOST_TEST(group.run(bind) == refused);
-  BOOST_TEST(seen(post_bind4) == 2);
-}
+BOOST_AUTO_TEST_SUITE(of_ipv6, *feature_here("cgroup over IPv6", ipv6_here))
 
-BOOST_FIXTURE_TEST_CASE(turns_datagrams_around, in_group) {
-  auto server = bound<udp::socket>(io);
-  set("port", server.local_endpoint().port());
-  auto const sending = attach("on_sendmsg4");
-  auto const receiving = attach("on_recvmsg4");
-  auto const answer = group.run([&] {
-    asio::io_context io_;
-    auto s = bound<udp::socket>(io_);
-    auto how = sent_to(s, 7007);
-    std::array<char, 10> text{};
-    udp::endpoint from;
-    server.receive_from(asio::buffer(text), from);
-    server.send_to(asio::buffer("answer", 6), from);
-    s.receive_from(asio::buffer(text), from);
-    return how + ", from " + std::to_string(from.port());
-  });
-  BOOST_TEST(answer == "done, from 7007");
-  BOOST_TEST(seen(sendmsg4) == 1);
-  BOOST_TEST(seen(recvmsg4) >= 1);
-}
+BOOST_FIXTURE_TEST_CASE(turns_connections_around, in_group) { turn_connections_around(v6); }
+BOOST_FIXTURE_TEST_CASE(refuses_addresses, in_group) { refuse_addresses(v6); }
+BOOST_FIXTURE_TEST_CASE(turns_datagrams_around, in_group) { turn_datagrams_around(v6); }
+BOOST_FIXTURE_TEST_CASE(tells_other_names, in_group) { tell_other_names(v6); }
 
-BOOST_FIXTURE_TEST_CASE(tells_other_names, in_group) {
-  tcp::acceptor const server{io, {home, 0}};
-  auto const peer = attach("on_getpeername4");
-  auto const own = attach("on_getsockname4");
-  auto const answer = group.run([&] {
-    asio::io_context io_;
-    tcp::socket s{io_};
-    auto const how = connected(s, server.local_endpoint().port());
-    return how + " " + std::to_string(s.remote_endpoint().port()) + " " + std::to_string(s.local_endpoint().port());
-  });
-  BOOST_TEST(contains(answer, " 7007 7007"), answer);
-  BOOST_TEST(seen(getpeername4) == 1);
-  BOOST_TEST(seen(getsockname4) == 1);
-}
+BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_FIXTURE_TEST_CASE(answers_for_the_kernel, in_group, *shows("cgroup/sockopt")) {
   constexpr int level = 0xdead;
@@ -349,7 +414,7 @@ BOOST_FIXTURE_TEST_CASE(refuses_devices, in_group, *shows("cgroup/device")) {
 }
 
 BOOST_FIXTURE_TEST_CASE(follows_connections, in_group, *shows("cgroup/sockops")) {
-  tcp::acceptor const server{io, {home, 0}};
+  tcp::acceptor const server{io, {v4.home, 0}};
   auto const link = attach("on_sockops");
   BOOST_TEST(group.run([&] {
     asio::io_context io_;
@@ -357,6 +422,102 @@ BOOST_FIXTURE_TEST_CASE(follows_connections, in_group, *shows("cgroup/sockops"))
     return connected(s, server.local_endpoint().port());
   }) == "done");
   BOOST_TEST(seen(sockops) == 1);
+}
+
+BOOST_AUTO_TEST_SUITE(of_this_machine, *feature_here("cgroup/unix", unix_here))
+
+BOOST_FIXTURE_TEST_CASE(turns_connections_around, in_local_group) {
+  local_stream::acceptor const server{io, there};
+  auto const connect = [] {
+    asio::io_context io_;
+    local_stream::socket s{io_};
+    error_code ec;
+    s.connect(elsewhere, ec);
+    return text_of(ec);
+  };
+  {
+    auto const link = attach("on_connect");
+    BOOST_TEST((link.kind() == link_kind::cgroup));
+    BOOST_TEST(group.run(connect) == "done");
+  }
+  BOOST_TEST(group.run(connect) == test::kernel_error(ECONNREFUSED).message());
+}
+
+BOOST_FIXTURE_TEST_CASE(turns_datagrams_around, in_local_group) {
+  local_datagram::socket server{io, local_datagram::endpoint{there.path()}};
+  auto const send = [] {
+    asio::io_context io_;
+    local_datagram::socket s{io_, local_datagram{}};
+    error_code ec;
+    s.send_to(asio::buffer("hello", 5), local_datagram::endpoint{elsewhere.path()}, 0, ec);
+    return text_of(ec);
+  };
+  {
+    auto const link = attach("on_sendmsg");
+    BOOST_TEST(group.run(send) == "done");
+    BOOST_TEST(server.available() == 5);
+  }
+  BOOST_TEST(group.run(send) == test::kernel_error(ECONNREFUSED).message());
+}
+
+BOOST_FIXTURE_TEST_CASE(tells_other_senders, in_local_group) {
+  auto const receive = [] {
+    asio::io_context io_;
+    local_datagram::socket s{io_, local_datagram::endpoint{elsewhere.path()}};
+    s.send_to(asio::buffer("hello", 5), s.local_endpoint());
+    std::array<char, 10> text{};
+    local_datagram::endpoint from;
+    s.receive_from(asio::buffer(text), from);
+    return from.path();
+  };
+  {
+    auto const link = attach("on_recvmsg");
+    BOOST_TEST(group.run(receive) == there.path());
+  }
+  BOOST_TEST(group.run(receive) == elsewhere.path());
+}
+
+BOOST_FIXTURE_TEST_CASE(tells_other_names, in_local_group) {
+  local_stream::acceptor const server{io, elsewhere};
+  auto const ask = [] {
+    asio::io_context io_;
+    local_stream::socket s{io_, local_stream{}};
+    s.bind(local_stream::endpoint{""});  // the kernel finds a name
+    s.connect(elsewhere);
+    return (s.remote_endpoint() == there ? "there " : "elsewhere ") +
+           std::string{s.local_endpoint() == there ? "there" : "elsewhere"};
+  };
+  BOOST_TEST(group.run(ask) == "elsewhere elsewhere");
+  auto const peer = attach("on_getpeername");
+  BOOST_TEST(group.run(ask) == "there elsewhere");
+  auto const own = attach("on_getsockname");
+  BOOST_TEST(group.run(ask) == "there there");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_FIXTURE_TEST_CASE(refuses_as_a_security_module, own_cgroup, *feature_here("lsm_cgroup", lsm_here)) {
+  auto const obj = tinybpf::load(CGROUP_LSM_BPF_O);
+  auto const bind = [] {
+    asio::io_context io;
+    udp::socket s{io, udp::v4()};
+    error_code ec;
+    s.bind({v4.home, 0}, ec);
+    return text_of(ec);
+  };
+  auto link = obj.program("on_socket_bind").attach_cgroup(path());
+  BOOST_TEST((link.kind() == link_kind::cgroup));
+  BOOST_TEST(run(bind) == refused);
+  BOOST_TEST(obj.global<std::uint64_t>("seen").load() == 1);
+  BOOST_TEST(bind() == "done");  // outside the group
+  link.detach();
+  BOOST_TEST(run(bind) == "done");
+  check_fails(
+      [&](auto&... r) {
+        return obj.program("on_socket_bind")
+            .attach_cgroup(path(), cgroup_options{.mode = cgroup_mode::allow_multi}, r...);
+      },
+      test::kernel_error(EINVAL), "cgroup", "cgroup_mode::link");
 }
 
 BOOST_FIXTURE_TEST_CASE(takes_a_descriptor, in_group) {
@@ -549,7 +710,7 @@ BOOST_AUTO_TEST_SUITE(netns)
 constexpr char const* this_netns = "/proc/thread-self/ns/net";
 
 BOOST_FIXTURE_TEST_CASE(steers_connections, sockets, *shows("sk_lookup")) {
-  tcp::acceptor server{io, {home, 0}};
+  tcp::acceptor server{io, {v4.home, 0}};
   auto const socks = obj.map("socks");
   std::uint32_t const first = 0;
   std::uint64_t const fd = static_cast<std::uint64_t>(server.native_handle());
@@ -616,7 +777,7 @@ namespace {
 
 struct connection {
   explicit connection(asio::io_context& io) : near{io}, far{io} {
-    tcp::acceptor server{io, {home, 0}};
+    tcp::acceptor server{io, {v4.home, 0}};
     near.connect(server.local_endpoint());
     server.accept(far);
   }
@@ -753,7 +914,7 @@ BOOST_FIXTURE_TEST_CASE(drops_and_shortens_datagrams, sockets, *shows("socket fi
 BOOST_FIXTURE_TEST_CASE(goes_on_sockets_of_any_kind, sockets) {
   auto const p = program("on_datagram");
   set("keep", 0xffff);
-  tcp::acceptor server{io, {home, 0}};
+  tcp::acceptor server{io, {v4.home, 0}};
   tcp::socket near{io};
   near.open(tcp::v4());
   {
@@ -829,7 +990,7 @@ struct port_of_two : sockets {
   udp::socket member(unsigned short port) {
     udp::socket s{io, udp::v4()};
     s.set_option(reuse_port{true});
-    s.bind({home, port});
+    s.bind({v4.home, port});
     return s;
   }
   udp::socket first = member(0);

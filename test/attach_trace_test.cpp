@@ -7,6 +7,7 @@
 #include "links.hpp"
 #include "loop.hpp"
 #include "privileges.hpp"
+#include "scratch_folder.hpp"
 #include "seen.hpp"
 #include "support.hpp"
 
@@ -488,7 +489,7 @@ BOOST_FIXTURE_TEST_CASE(come_from_one_cpu, samples) {
 
 // libbpf stops an event when it frees its link, which the pin is to keep going.
 BOOST_FIXTURE_TEST_CASE(go_on_while_their_link_is_pinned, samples) {
-  test::bpffs_folder const folder;
+  test::scratch_folder const folder{test::bpffs};
   auto const pin = folder / "samples";
   auto const cpu = cpus().front();
   on_sample.attach_perf_event({.cpu = cpu}).pin(pin);

@@ -1,7 +1,7 @@
 // What is no BPF object, what this libbpf does not know, and what the verifier refuses: an error that names the file
 // and says what is wrong, and nothing on stderr.
 #include "../src/detail/log_capture.hpp"
-#include "quiet_folder.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/object.hpp>

@@ -1,6 +1,6 @@
 // The types of an object, of files, of the kernel, and of types on top of others.
 #include "print.hpp"
-#include "quiet_folder.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/btf.hpp>

@@ -5,6 +5,7 @@
 #include "calls.hpp"
 #include "features.hpp"
 #include "forms.hpp"
+#include "own_cgroup.hpp"
 #include "privileges.hpp"
 #include "support.hpp"
 
@@ -14,7 +15,6 @@
 #include <boost/test/unit_test.hpp>
 
 #include <sys/mount.h>
-#include <sys/stat.h>
 
 #include <bpf/bpf.h>
 
@@ -477,12 +477,7 @@ BOOST_AUTO_TEST_CASE(a_raw_tracepoint_takes_nothing_once_it_is_loaded) {
 
 BOOST_AUTO_TEST_CASE(packets_of_a_control_group_take_what_is_said) {
   // Any folder of the second version will do: the program lets everything pass, and goes with the child.
-  std::string place;
-  std::ifstream mounts{"/proc/self/mounts"};
-  for (std::string device, at, type, rest;
-       place.empty() && mounts >> device >> at >> type && std::getline(mounts, rest);)
-    if (type == "cgroup2") place = at;
-  BOOST_REQUIRE(!place.empty());
+  auto const place = test::cgroup2_mount();
   auto const required = required_capabilities(object::open(PRIVILEGED_BPF_O).program("on_ingress"));
   auto const attach_to_group = [&](tinybpf::program const& p) {
     int const group = open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

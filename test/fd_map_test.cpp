@@ -1,5 +1,7 @@
 // Maps of programs, maps, sockets, control groups and perf events.
+#include "descriptor.hpp"
 #include "kinds.hpp"
+#include "own_cgroup.hpp"
 
 #include <tinybpf/fd_map.hpp>
 #include <tinybpf/map.hpp>
@@ -15,15 +17,11 @@
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -31,6 +29,7 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using test::checked;
 using test::contains;
+using test::descriptor;
 using test::done;
 using test::kernel_error;
 using test::kinds;
@@ -55,18 +54,6 @@ struct fixture : kinds {
   slots shelves{obj.map("shelves")};
   fd_map<std::uint64_t> shelves_by_id{obj.map("shelves_by_id")};
   slots sockets{obj.map("sockets")};
-};
-
-class descriptor {
- public:
-  explicit descriptor(int fd) : fd_{fd} {}
-  descriptor(descriptor const&) = delete;
-  descriptor& operator=(descriptor const&) = delete;
-  ~descriptor() { close(fd_); }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
 };
 
 /// A map that fits in the shelves of kinds.bpf.c, with this value first.
@@ -94,14 +81,6 @@ std::uint64_t cookie_of(Socket& socket) {
   socklen_t size = sizeof cookie;
   checked(getsockopt(socket.native_handle(), SOL_SOCKET, SO_COOKIE, &cookie, &size), "SO_COOKIE");
   return cookie;
-}
-
-/// Where the control groups of version 2 are mounted.
-std::filesystem::path cgroup_root() {
-  std::ifstream mounts{"/proc/self/mounts"};
-  for (std::string device, folder, type, rest; mounts >> device >> folder >> type && std::getline(mounts, rest);)
-    if (type == "cgroup2") return folder;
-  throw std::runtime_error{"no cgroup2 is mounted"};
 }
 
 template <class M>
@@ -174,9 +153,9 @@ BOOST_AUTO_TEST_CASE(refuse_what_is_closed) {
   other.close();
   check(refused(closed, [&](auto&... e) { steps.update(0, step, update_flag::any, e...); }), "steps");
   check(refused(closed, [&](auto&... e) { shelves.update(0, total, update_flag::any, e...); }), "shelves");
-  descriptor const file{checked(open("/dev/null", O_RDONLY | O_CLOEXEC), "open")};
-  refused(kernel_error(EINVAL), [&](auto&... e) { steps.update(0, file.get(), update_flag::any, e...); });
-  int const no_fd = dup(file.get());
+  descriptor const file{open("/dev/null", O_RDONLY | O_CLOEXEC), "open"};
+  refused(kernel_error(EINVAL), [&](auto&... e) { steps.update(0, int{file}, update_flag::any, e...); });
+  int const no_fd = dup(int{file});
   close(no_fd);
   refused(kernel_error(EBADF), [&](auto&... e) { steps.update(0, no_fd, update_flag::any, e...); });
 }
@@ -326,14 +305,11 @@ BOOST_AUTO_TEST_CASE(of_sockets_that_share_a_port) {
 
 BOOST_AUTO_TEST_CASE(of_control_groups) {
   slots const groups{obj.map("groups")};
-  auto const root = cgroup_root();
-  auto const other = root / ("tinybpf_fd_map_test_" + std::to_string(getpid()));
-  checked(mkdir(other.c_str(), 0755), "mkdir");
+  test::own_cgroup const other;
   {
-    descriptor const all{checked(open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open")};
-    descriptor const none{checked(open(other.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open")};
-    done([&](auto&... e) { groups.update(0, all.get(), update_flag::any, e...); });
-    groups.update(1, none.get());
+    descriptor const all{open(test::cgroup2_mount().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open"};
+    done([&](auto&... e) { groups.update(0, int{all}, update_flag::any, e...); });
+    groups.update(1, int{other.fd()});
   }
   BOOST_TEST(run("in_group", 0) == 1U);
   BOOST_TEST(run("in_group", 1) == 0U);
@@ -341,9 +317,8 @@ BOOST_AUTO_TEST_CASE(of_control_groups) {
   BOOST_TEST(groups.erase(1));
   BOOST_TEST(!groups.erase(1));
   BOOST_TEST(static_cast<std::int32_t>(run("in_group", 1)) == -EAGAIN);
-  descriptor const file{checked(open("/dev/null", O_RDONLY | O_CLOEXEC), "open")};
-  refused(kernel_error(EBADF), [&](auto&... e) { groups.update(0, file.get(), update_flag::any, e...); });
-  checked(rmdir(other.c_str()), "rmdir");
+  descriptor const file{open("/dev/null", O_RDONLY | O_CLOEXEC), "open"};
+  refused(kernel_error(EBADF), [&](auto&... e) { groups.update(0, int{file}, update_flag::any, e...); });
 }
 
 BOOST_AUTO_TEST_CASE(of_perf_events) {
@@ -352,9 +327,9 @@ BOOST_AUTO_TEST_CASE(of_perf_events) {
   attr.size = sizeof attr;
   attr.type = PERF_TYPE_SOFTWARE;
   attr.config = PERF_COUNT_SW_CPU_CLOCK;
-  descriptor const event{static_cast<int>(
-      checked(static_cast<int>(syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)), "perf_event"))};
-  done([&](auto&... e) { clocks.update(1, event.get(), update_flag::any, e...); });
+  descriptor const event{static_cast<int>(syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)),
+                         "perf_event_open"};
+  done([&](auto&... e) { clocks.update(1, int{event}, update_flag::any, e...); });
   refused(kernel_error(EOPNOTSUPP), [&](auto&... e) { return clocks.lookup(1, e...); });
   BOOST_TEST(clocks.erase(1));
   BOOST_TEST(!clocks.erase(1));

@@ -1,7 +1,7 @@
 // Global variables: before load what programs will see first, and after it the very memory that they see.
 #include "busy_workers.hpp"
 #include "forms.hpp"
-#include "quiet_folder.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/async.hpp>

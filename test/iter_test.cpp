@@ -1,7 +1,9 @@
 // Iterators, read on a loop and without one.
 #include "busy_workers.hpp"
+#include "descriptor.hpp"
 #include "features.hpp"
 #include "loop.hpp"
+#include "own_cgroup.hpp"
 #include "print.hpp"
 #include "support.hpp"
 
@@ -130,6 +132,7 @@ using records::map_record;
 using records::task_record;
 using test::checked;
 using test::contains;
+using test::descriptor;
 using test::kernel_error;
 using tinybpf::cgroup_iter_order;
 using tinybpf::diagnostics;
@@ -143,22 +146,6 @@ using tinybpf::link_kind;
 error_code const aborted = asio::error::operation_aborted;
 
 tinybpf::object load() { return tinybpf::load(ITERATORS_BPF_O); }
-
-class descriptor {
- public:
-  explicit descriptor(int fd) : fd_{fd} {}
-  descriptor(descriptor const&) = delete;
-  descriptor& operator=(descriptor const&) = delete;
-  ~descriptor() { reset(); }
-  int get() const { return fd_; }
-  void reset() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-
- private:
-  int fd_;
-};
 
 /// Threads of this process beside the main one, until the end.
 class threads {
@@ -269,13 +256,6 @@ struct fake_iterator {
   int input = -1;
 };
 
-std::filesystem::path cgroup_mount() {
-  std::ifstream mounts{"/proc/mounts"};
-  for (std::string device, where, type, rest; mounts >> device >> where >> type && std::getline(mounts, rest);)
-    if (type == "cgroup2") return where;
-  throw std::runtime_error{"cgroup2 is not mounted"};
-}
-
 std::uint64_t inode_of(std::filesystem::path const& path) {
   struct stat s {};
   checked(stat(path.c_str(), &s), "stat");
@@ -284,23 +264,9 @@ std::uint64_t inode_of(std::filesystem::path const& path) {
 
 /// A cgroup with a child, which has one, too.
 struct cgroups {
-  cgroups() {
-    std::filesystem::create_directory(top);
-    std::filesystem::create_directory(middle);
-    std::filesystem::create_directory(bottom);
-  }
-  cgroups(cgroups const&) = delete;
-  cgroups& operator=(cgroups const&) = delete;
-  ~cgroups() {
-    rmdir(bottom.c_str());
-    rmdir(middle.c_str());
-    rmdir(top.c_str());
-  }
-
-  std::filesystem::path const mount = cgroup_mount();
-  std::filesystem::path const top = mount / ("tinybpf_iter_" + std::to_string(getpid()));
-  std::filesystem::path const middle = top / "middle";
-  std::filesystem::path const bottom = middle / "bottom";
+  test::own_cgroup const top;
+  test::own_cgroup const middle{top.path()};
+  test::own_cgroup const bottom{middle.path()};
 };
 
 std::vector<std::uint64_t> ids_of(std::vector<cgroup_record> const& all) {
@@ -336,8 +302,8 @@ BOOST_AUTO_TEST_CASE(of_one_process_have_its_threads) {
   for (auto const& entry : std::filesystem::directory_iterator{"/proc/self/task"})
     expected.insert(static_cast<std::uint32_t>(std::stoul(entry.path().filename())));
   BOOST_TEST(std::includes(expected.begin(), expected.end(), more.ids().begin(), more.ids().end()));
-  descriptor pid_fd{checked(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)), "pidfd_open")};
-  auto const by_fd = iter_options::of_pid_fd(pid_fd.get());
+  descriptor pid_fd{static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)), "pidfd_open"};
+  auto const by_fd = iter_options::of_pid_fd(pid_fd);
   pid_fd.reset();  // it was duplicated
   for (auto const& options : {iter_options::of_process(getpid()), by_fd}) {
     std::set<std::uint32_t> pids;
@@ -355,10 +321,10 @@ BOOST_AUTO_TEST_CASE(of_one_process_have_its_threads) {
 
 BOOST_AUTO_TEST_CASE(of_files_have_those_of_a_process, *test::shows("iter/task_file")) {
   auto const obj = load();
-  descriptor const open{checked(::open(ITERATORS_BPF_O, O_RDONLY | O_CLOEXEC), "open")};
+  descriptor const open{::open(ITERATORS_BPF_O, O_RDONLY | O_CLOEXEC), "open"};
   auto const all = all_of<file_record>(obj.program("dump_file"), iter_options::of_process(getpid()));
   auto const found =
-      std::find_if(all.begin(), all.end(), [&](auto const& f) { return static_cast<int>(f.fd) == open.get(); });
+      std::find_if(all.begin(), all.end(), [&](auto const& f) { return static_cast<int>(f.fd) == open; });
   BOOST_REQUIRE((found != all.end()));
   BOOST_TEST(found->tgid == static_cast<std::uint32_t>(getpid()));
   BOOST_TEST(found->inode == inode_of(ITERATORS_BPF_O));
@@ -378,8 +344,8 @@ BOOST_AUTO_TEST_CASE(of_a_map_have_its_elements, *test::shows("iter/bpf_map_elem
   auto const obj = load();
   fill(obj, 100);
   auto const elements = obj.map("elements");
-  descriptor fd{checked(fcntl(elements.fd(), F_DUPFD_CLOEXEC, 3), "dup")};
-  auto const by_fd = iter_options::of_map_fd(fd.get());
+  descriptor fd{fcntl(elements.fd(), F_DUPFD_CLOEXEC, 3), "dup"};
+  auto const by_fd = iter_options::of_map_fd(fd);
   fd.reset();
   for (auto const& options : {iter_options::of_map(elements), by_fd}) {
     seen_elements seen;
@@ -406,24 +372,24 @@ BOOST_AUTO_TEST_CASE(of_cgroups_walk_in_each_order, *test::shows("iter/cgroup"))
   auto const obj = load();
   auto const dump = obj.program("dump_cgroup");
   cgroups const made;
-  auto const top = inode_of(made.top);
-  auto const middle = inode_of(made.middle);
-  auto const bottom = inode_of(made.bottom);
+  auto const top = made.top.id();
+  auto const middle = made.middle.id();
+  auto const bottom = made.bottom.id();
   using ids = std::vector<std::uint64_t>;
   auto const walk = [&](std::filesystem::path const& from, cgroup_iter_order order) {
     return ids_of(all_of<cgroup_record>(dump, iter_options::of_cgroup(from, order)));
   };
-  BOOST_TEST(walk(made.middle, cgroup_iter_order::self_only) == ids{middle}, boost::test_tools::per_element());
-  BOOST_TEST(walk(made.top, cgroup_iter_order::descendants_pre) == (ids{top, middle, bottom}),
+  BOOST_TEST(walk(made.middle.path(), cgroup_iter_order::self_only) == ids{middle}, boost::test_tools::per_element());
+  BOOST_TEST(walk(made.top.path(), cgroup_iter_order::descendants_pre) == (ids{top, middle, bottom}),
              boost::test_tools::per_element());
-  BOOST_TEST(walk(made.top, cgroup_iter_order::descendants_post) == (ids{bottom, middle, top}),
+  BOOST_TEST(walk(made.top.path(), cgroup_iter_order::descendants_post) == (ids{bottom, middle, top}),
              boost::test_tools::per_element());
-  auto const up = walk(made.bottom, cgroup_iter_order::ancestors_up);
+  auto const up = walk(made.bottom.path(), cgroup_iter_order::ancestors_up);
   BOOST_REQUIRE(up.size() >= 4U);
   BOOST_TEST((ids{up[0], up[1], up[2]}) == (ids{bottom, middle, top}), boost::test_tools::per_element());
 
-  descriptor fd{checked(open(made.top.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open")};
-  auto const by_fd = iter_options::of_cgroup_fd(fd.get(), cgroup_iter_order::descendants_pre);
+  auto fd = made.top.fd();
+  auto const by_fd = iter_options::of_cgroup_fd(fd, cgroup_iter_order::descendants_pre);
   fd.reset();
   BOOST_TEST(ids_of(all_of<cgroup_record>(dump, by_fd)) == (ids{top, middle, bottom}),
              boost::test_tools::per_element());
@@ -513,8 +479,8 @@ BOOST_AUTO_TEST_CASE(says_what_is_wrong_with_a_task) {
   BOOST_TEST(!dump.attach_iter(iter_options::of_pid_fd(-1), ec, details).attached());
   BOOST_TEST(ec == kernel_error(EBADF));
   BOOST_TEST(contains(details.message, "cannot duplicate"));
-  descriptor const no_process{checked(eventfd(0, EFD_CLOEXEC), "eventfd")};
-  BOOST_TEST(!dump.attach_iter(iter_options::of_pid_fd(no_process.get()), ec, details).attached());
+  descriptor const no_process{eventfd(0, EFD_CLOEXEC), "eventfd"};
+  BOOST_TEST(!dump.attach_iter(iter_options::of_pid_fd(no_process), ec, details).attached());
   BOOST_TEST(ec == kernel_error(EBADF));
   BOOST_TEST(contains(details.hint, "no such process"));
 }

@@ -4,6 +4,7 @@
 #include "forms.hpp"
 #include "links.hpp"
 #include "privileges.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/async.hpp>
@@ -56,7 +57,7 @@ constexpr std::array attached_programs{
 };
 
 struct pins {
-  test::bpffs_folder folder;
+  test::scratch_folder folder{test::bpffs};
   fs::path const path = folder / "pin";
   tinybpf::object obj = tinybpf::load(CALLS_BPF_O);
   test::calls_descriptor calls{obj.map("calls")};

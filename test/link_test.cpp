@@ -3,6 +3,7 @@
 #include "forms.hpp"
 #include "links.hpp"
 #include "privileges.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/link.hpp>
@@ -387,7 +388,7 @@ BOOST_AUTO_TEST_CASE(are_left_attached_whatever_holds_them) {
 }
 
 BOOST_FIXTURE_TEST_CASE(work_on_when_there_are_no_descriptors_left, attached_program) {
-  test::bpffs_folder const folder;
+  test::scratch_folder const folder{test::bpffs};
   auto pinned = obj.program("on_btf_enter").attach();
   pinned.pin(folder / "pinned");
   auto const id = attached.info().id;

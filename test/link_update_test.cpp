@@ -3,6 +3,8 @@
 #include "features.hpp"
 #include "forms.hpp"
 #include "links.hpp"
+#include "own_cgroup.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/link.hpp>
@@ -20,7 +22,6 @@
 
 #include <bpf/bpf.h>
 
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -42,7 +43,7 @@ tinybpf::link linked(tinybpf::program const& p, int target, bpf_attach_type type
 }
 
 struct in_a_cgroup {
-  test::own_cgroup cgroup;
+  test::entered_cgroup cgroup;
   tinybpf::object obj = tinybpf::load(LINKS_BPF_O);
   test::runs_descriptor runs{obj.map("runs")};
   tinybpf::program first = obj.program("sock_first");
@@ -55,7 +56,7 @@ struct in_a_cgroup {
   void check_that_only(ran which) const {
     auto const before_first = runs.of(ran::sock_first);
     auto const before_second = runs.of(ran::sock_second);
-    test::own_cgroup::make_sockets(3);
+    test::make_sockets(3);
     BOOST_TEST(runs.of(ran::sock_first) - before_first == (which == ran::sock_first ? 3U : 0U));
     BOOST_TEST(runs.of(ran::sock_second) - before_second == (which == ran::sock_second ? 3U : 0U));
   }
@@ -232,7 +233,7 @@ BOOST_AUTO_TEST_CASE(say_when_their_place_is_gone) {
 }
 
 BOOST_AUTO_TEST_CASE(swap_for_whoever_opened_the_pin) {
-  test::bpffs_folder const folder;
+  test::scratch_folder const folder{test::bpffs};
   attached.pin(folder / "pin");
   attached = {};
   check_that_only(ran::sock_first);

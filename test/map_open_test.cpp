@@ -3,6 +3,7 @@
 #include "forms.hpp"
 #include "loop.hpp"
 #include "privileges.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/dynamic_map.hpp>
@@ -21,9 +22,7 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <string>
 #include <utility>
@@ -74,26 +73,12 @@ void run(object const& obj, char const* program = "work") {
 }
 
 /// A folder in the BPF file system, gone with the case. Nothing may be printed meanwhile.
-struct pins {
-  pins() {
-    std::string pattern = "/sys/fs/bpf/tinybpf_test_XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr) test::checked(-1, "mkdtemp");
-    folder = pattern;
-  }
-  ~pins() {
-    BOOST_TEST(stderr_.text() == "");
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
-  pins(pins const&) = delete;
-  pins& operator=(pins const&) = delete;
+struct pins : test::quiet_folder {
+  pins() : quiet_folder{test::bpffs} {}
 
-  fs::path folder;
+  fs::path const folder = path();
   error_code ec;
   diagnostics details;
-
- private:
-  test::stderr_capture stderr_;
 };
 
 struct loaded : pins {

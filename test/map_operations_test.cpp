@@ -2,6 +2,9 @@
 //
 // A new operation is a line in a list of operations, and a word in each row of the table that follows it. A new kind is
 // a line in `kinds`, and in each table.
+#include "descriptor.hpp"
+#include "own_cgroup.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/dynamic_map.hpp>
@@ -23,7 +26,6 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
-#include <mntent.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -47,16 +49,15 @@
 #include <optional>
 #include <ostream>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
 
 using test::checked;
 using test::contains;
+using test::descriptor;
 using tinybpf::diagnostics;
 using tinybpf::errc;
 using tinybpf::error_code;
@@ -141,53 +142,6 @@ bytes copy_of(T const& value) {
   return {all.begin(), all.end()};
 }
 
-class descriptor {
- public:
-  descriptor(int fd, char const* call) : fd_{checked(fd, call)} {}
-  descriptor(descriptor&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
-  descriptor& operator=(descriptor&&) = delete;
-  ~descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-/// A cgroup of its own, without processes.
-class cgroup {
- public:
-  explicit cgroup(std::size_t i) : path_{make(i)}, directory_{open(path_.c_str(), O_RDONLY | O_CLOEXEC), "open"} {}
-  cgroup(cgroup const&) = delete;
-  cgroup& operator=(cgroup const&) = delete;
-  ~cgroup() { rmdir(path_.c_str()); }
-
-  int fd() const { return directory_.fd(); }
-  std::uint64_t id() const {
-    struct stat status {};
-    checked(fstat(fd(), &status), "fstat");
-    return status.st_ino;
-  }
-
- private:
-  static std::string make(std::size_t i) {
-    auto* const mounts = setmntent("/proc/mounts", "re");
-    if (mounts == nullptr) throw std::system_error{errno, std::generic_category(), "/proc/mounts"};
-    std::string folder;
-    while (auto const* const m = getmntent(mounts))
-      if (std::string_view{m->mnt_type} == "cgroup2") folder = m->mnt_dir;
-    endmntent(mounts);
-    if (folder.empty()) throw std::logic_error{"cgroup2 is not mounted"};
-    folder += "/tinybpf_test_" + std::to_string(getpid()) + '_' + std::to_string(i);
-    checked(mkdir(folder.c_str(), 0755), "mkdir of a cgroup");
-    return folder;
-  }
-
-  std::string path_;
-  descriptor directory_;
-};
-
 /// A process that waits to be killed.
 class process {
  public:
@@ -206,26 +160,6 @@ class process {
 
  private:
   pid_t id_;
-};
-
-/// A folder of its own in the BPF file system, gone with all that is pinned there.
-class pin_folder {
- public:
-  pin_folder() {
-    std::string pattern = "/sys/fs/bpf/tinybpf_test_XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr) checked(-1, "mkdtemp");
-    path_ = pattern;
-  }
-  pin_folder(pin_folder const&) = delete;
-  pin_folder& operator=(pin_folder const&) = delete;
-  ~pin_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::filesystem::path const& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
 };
 
 struct kind;
@@ -247,10 +181,10 @@ struct subject {
 
   // In the order in which they can go: from the last.
   std::vector<descriptor> descriptors;
-  std::deque<cgroup> cgroups;
+  std::deque<test::own_cgroup> cgroups;
   std::deque<process> processes;
   std::vector<descriptor> attachments;
-  std::optional<pin_folder> pins;
+  std::optional<test::scratch_folder> pins;
 };
 
 constexpr int no_descriptor = 0x7fffffff;
@@ -297,7 +231,7 @@ template <class Make>
 void with_values(subject& s, Make make) {
   set_indexes(s);
   std::array<std::uint64_t, 3> values{};
-  for (auto& v : values) v = static_cast<std::uint64_t>(s.descriptors.emplace_back(make()).fd());
+  for (auto& v : values) v = static_cast<std::uint64_t>(int{s.descriptors.emplace_back(make())});
   set_values(s, values, no_descriptor);
 }
 
@@ -305,7 +239,7 @@ void with_values(subject& s, Make make) {
 template <class Make>
 void with_keys(subject& s, Make make) {
   std::array<int, 3> keys{};
-  for (auto& k : keys) k = s.descriptors.emplace_back(make()).fd();
+  for (auto& k : keys) k = s.descriptors.emplace_back(make());
   set_keys(s, keys);
   s.wrong_key = copy_of(no_descriptor);
   set_numbers(s);
@@ -329,10 +263,10 @@ void with_perf_events(subject& s) {
   });
 }
 
-cgroup const& make_cgroup(subject& s) { return s.cgroups.emplace_back(s.cgroups.size()); }
+test::own_cgroup const& make_cgroup(subject& s) { return s.cgroups.emplace_back(); }
 
 void with_cgroups(subject& s) {
-  with_values(s, [&] { return descriptor{duplicate(make_cgroup(s).fd()), "dup"}; });
+  with_values(s, [&] { return make_cgroup(s).fd(); });
 }
 
 void with_maps(subject& s) {
@@ -353,18 +287,18 @@ void with_cpus(subject& s) {
 descriptor bound(int type) {
   descriptor d{socket(AF_INET, type | SOCK_CLOEXEC, 0), "socket"};
   int const yes = 1;
-  checked(setsockopt(d.fd(), SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes), "SO_REUSEPORT");
+  checked(setsockopt(d, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes), "SO_REUSEPORT");
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  checked(bind(d.fd(), reinterpret_cast<sockaddr const*>(&address), sizeof address), "bind");
+  checked(bind(d, reinterpret_cast<sockaddr const*>(&address), sizeof address), "bind");
   return d;
 }
 
 void with_listeners(subject& s) {
   with_values(s, [] {
     auto d = bound(SOCK_STREAM);
-    checked(listen(d.fd(), 1), "listen");
+    checked(listen(d, 1), "listen");
     return d;
   });
 }
@@ -392,7 +326,7 @@ void of_tasks(subject& s) {
 }
 
 void of_cgroups(subject& s) {
-  with_keys(s, [&] { return descriptor{duplicate(make_cgroup(s).fd()), "dup"}; });
+  with_keys(s, [&] { return make_cgroup(s).fd(); });
 }
 
 // The first entry is one that only a program makes.
@@ -1088,8 +1022,8 @@ constexpr answered of_frozen_maps[] = {
 // ---- Pins ----
 
 std::filesystem::path pin_path(subject& s, char const* name = "pin") {
-  if (!s.pins) s.pins.emplace();
-  return s.pins->path() / name;
+  if (!s.pins) s.pins.emplace(test::bpffs);
+  return *s.pins / name;
 }
 
 constexpr auto pin = [](subject& s, auto&... how) {

@@ -1,6 +1,7 @@
 // Becoming a user who may do little. For forked children: there is no way back.
 #pragma once
 
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/capabilities.hpp>
@@ -10,7 +11,6 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -18,13 +18,11 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 
 namespace test {
 
@@ -85,26 +83,13 @@ inline void mounts_of_its_own() {
 /// A copy that everybody may read: the project may be in a folder that is only root's.
 class readable_copy {
  public:
-  explicit readable_copy(std::filesystem::path const& file) {
-    char folder[] = "/tmp/tinybpf-test-XXXXXX";
-    if (mkdtemp(folder) == nullptr) throw std::system_error{errno, std::generic_category(), "mkdtemp"};
-    folder_ = folder;
-    checked(chmod(folder, 0755), "chmod");
-    path_ = folder_ / file.filename();
-    std::filesystem::copy_file(file, path_);
-    checked(chmod(path_.c_str(), 0644), "chmod");
-  }
-  readable_copy(readable_copy const&) = delete;
-  readable_copy& operator=(readable_copy const&) = delete;
-  ~readable_copy() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
+  explicit readable_copy(std::filesystem::path const& file)
+      : path_{folder_.file(file.filename().string(), contents_of(file))} {}
 
   std::filesystem::path const& path() const { return path_; }
 
  private:
-  std::filesystem::path folder_;
+  readable_folder folder_;
   std::filesystem::path path_;
 };
 

@@ -2,6 +2,7 @@
 #include "features.hpp"
 #include "forms.hpp"
 #include "privileges.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/fd_map.hpp>
@@ -19,7 +20,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <limits>
 #include <string>
@@ -44,28 +44,14 @@ std::uint32_t run(program const& p) {
 }
 
 /// A folder in the BPF file system, gone with the case. Nothing may be printed meanwhile.
-struct loaded {
-  loaded() {
-    std::string pattern = "/sys/fs/bpf/tinybpf_test_XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr) test::checked(-1, "mkdtemp");
-    folder = pattern;
-  }
-  ~loaded() {
-    BOOST_TEST(stderr_.text() == "");
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
-  loaded(loaded const&) = delete;
-  loaded& operator=(loaded const&) = delete;
+struct loaded : test::quiet_folder {
+  loaded() : quiet_folder{test::bpffs} {}
 
-  fs::path folder;
+  fs::path const folder = path();
   error_code ec;
   diagnostics details;
   object obj = tinybpf::load(RUNS_BPF_O);
   program second = obj.program("second_step");
-
- private:
-  test::stderr_capture stderr_;
 };
 
 /// It is the program, and works as one that is on its own.

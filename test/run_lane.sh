@@ -147,7 +147,8 @@ make_disk() {
 
 # Without cx16: this qemu's emulation of cmpxchg16b spoils the flags, and the kernel's allocator dies of it.
 # The guest's CPUs take turns on one thread: side by side, one of them may run into the breakpoint by which the kernel
-# patches code that the other one has patched already, and panics. A panic ends it at once, with 0; the exit code of a good run is 33 (see lane_exit.cpp).
+# patches code that the other one has patched already, and panics. A panic ends it at once, with 0; the exit code of a
+# good run is 33 (see lane_exit.cpp).
 boot() {
   local status=0
   timeout "$boot_seconds" qemu-system-x86_64 -accel tcg,thread=single -cpu max,-cx16 -smp 2 -m "$memory" \

@@ -335,7 +335,7 @@ void explain_usdt(error_code& ec, usdt_target const& t, diagnostics& details) {
 
 #if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3
 void explain_uprobe_multi(error_code& ec, uprobe_multi_target const& t, diagnostics& details) {
-  explain_pid(ec, t.options.pid, details);
+  explain_pid(ec, t.pid, details);
   auto const found = contents_of_binary(t.binary.string());
   if (explain_file(ec, t.binary, found, details)) return;
   if (auto const* const pattern = pattern_in(t.functions)) {
@@ -393,18 +393,17 @@ attach_plan plan_of(kprobe_target const& t, program_core const&) {
 attach_plan plan_of(kprobe_multi_target const& t, program_core const&) {
   return {
       .kind = link_kind::kprobe_multi,
-      .where = std::string{kind_of_probe(t.options.retprobe, "kprobe.multi at ", "kretprobe.multi of ")} +
-               text_of(t.functions),
+      .where = std::string{kind_of_probe(t.retprobe, "kprobe.multi at ", "kretprobe.multi of ")} + text_of(t.functions),
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
-        if (auto odd = odd_functions(t.functions, t.options.cookies); odd.code) return odd;
+        if (auto odd = odd_functions(t.functions, t.cookies); odd.code) return odd;
         if (auto wrong = wrong_purpose(p, loaded_for::kprobe_multi, "SEC(\"kprobe.multi\")"); wrong.code) return wrong;
-        return odd_session(p, t.options.retprobe);
+        return odd_session(p, t.retprobe);
       },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             auto options = sized<bpf_kprobe_multi_opts>();
-            options.retprobe = t.options.retprobe;
+            options.retprobe = t.retprobe;
 #if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 5
             options.session = expected_of(p.raw) == attach_type::trace_kprobe_session;
 #endif
@@ -413,8 +412,7 @@ attach_plan plan_of(kprobe_multi_target const& t, program_core const&) {
               auto names = c_strings(list_in(t.functions));
               options.syms = names.data();
               options.cnt = names.size();
-              if (!t.options.cookies.empty())
-                options.cookies = reinterpret_cast<__u64 const*>(t.options.cookies.data());
+              if (!t.cookies.empty()) options.cookies = reinterpret_cast<__u64 const*>(t.cookies.data());
               return keep(bpf_program__attach_kprobe_multi_opts(p.raw, nullptr, &options), into);
             }
 #if LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION < 3
@@ -486,20 +484,20 @@ attach_plan plan_of(uprobe_target const& t, program_core const&) {
 attach_plan plan_of(uprobe_multi_target const& t, program_core const&) {
   attach_plan plan{
       .kind = link_kind::uprobe_multi,
-      .where = std::string{kind_of_probe(t.options.retprobe, "uprobe.multi at ", "uretprobe.multi of ")} +
+      .where = std::string{kind_of_probe(t.retprobe, "uprobe.multi at ", "uretprobe.multi of ")} +
                text_of(t.functions) + " of " + t.binary.string(),
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
         if (auto odd = without_binary(t.binary); odd.code) return odd;
-        if (auto odd = odd_functions(t.functions, t.options.cookies); odd.code) return odd;
+        if (auto odd = odd_functions(t.functions, t.cookies); odd.code) return odd;
         if (auto wrong = wrong_purpose(p, loaded_for::uprobe_multi, "SEC(\"uprobe.multi\")"); wrong.code) return wrong;
-        return odd_session(p, t.options.retprobe);
+        return odd_session(p, t.retprobe);
       },
   };
 #if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3
   plan.attach = [t](attach_subject const& p, attachment_list& into) {
     auto options = sized<bpf_uprobe_multi_opts>();
-    options.retprobe = t.options.retprobe;
+    options.retprobe = t.retprobe;
 #if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 6
     options.session = expected_of(p.raw) == attach_type::trace_uprobe_session;
 #endif
@@ -508,9 +506,9 @@ attach_plan plan_of(uprobe_multi_target const& t, program_core const&) {
     if (pattern == nullptr) {
       options.syms = names.data();
       options.cnt = names.size();
-      if (!t.options.cookies.empty()) options.cookies = reinterpret_cast<__u64 const*>(t.options.cookies.data());
+      if (!t.cookies.empty()) options.cookies = reinterpret_cast<__u64 const*>(t.cookies.data());
     }
-    return keep(bpf_program__attach_uprobe_multi(p.raw, t.options.pid, t.binary.c_str(),
+    return keep(bpf_program__attach_uprobe_multi(p.raw, t.pid, t.binary.c_str(),
                                                  pattern != nullptr ? pattern->c_str() : nullptr, &options),
                 into);
   };

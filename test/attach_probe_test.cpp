@@ -6,6 +6,7 @@
 #include "few_descriptors.hpp"
 #include "forms.hpp"
 #include "privileges.hpp"
+#include "scratch_folder.hpp"
 #include "seen.hpp"
 #include "support.hpp"
 
@@ -25,11 +26,11 @@
 #include <bpf/libbpf.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -163,25 +164,9 @@ class caller {
 };
 
 /// A file with a text, in a folder of its own that everyone may enter.
-class text_file {
- public:
-  text_file() {
-    folder_ = fs::temp_directory_path() / "tinybpf_test_XXXXXX";
-    auto name = folder_.string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error{"mkdtemp"};
-    folder_ = name;
-    fs::permissions(folder_, fs::perms{0755});
-    std::ofstream{path()} << "no program\n";
-  }
-  text_file(text_file const&) = delete;
-  text_file& operator=(text_file const&) = delete;
-  ~text_file() { fs::remove_all(folder_); }
-
-  fs::path path() const { return folder_ / "no_program"; }
-  fs::path folder() const { return folder_; }
-
- private:
-  fs::path folder_;
+struct text_file {
+  test::readable_folder folder;
+  fs::path path = folder.file("no_program", test::bytes_of("no program"));
 };
 
 // The probes.
@@ -367,7 +352,8 @@ BOOST_AUTO_TEST_SUITE(kprobes_of_many, *feature_here("kprobe.multi", kprobe_mult
 
 BOOST_FIXTURE_TEST_CASE(see_the_functions_of_a_list, probes) {
   std::vector<std::string> const functions{"__x64_sys_getsid", getpgid_in_kernel};
-  auto l = program("on_kprobe_multi").attach_kprobe_multi(functions, {.cookies = {11, 12}});
+  std::array<std::uint64_t, 2> const cookies{11, 12};
+  auto l = program("on_kprobe_multi").attach_kprobe_multi(functions, {.cookies = cookies});
   BOOST_TEST((l.kind() == link_kind::kprobe_multi));
   BOOST_TEST(l.size() == 1);
   BOOST_TEST(seen.during(slot::kprobe_multi, [] { test::call(2); }) == 2);
@@ -583,9 +569,9 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
       {"./nowhere", ENOENT, "no such file", "working directory"},
       {"no-such-program", ENOENT, "no folder of PATH", "without a slash"},
       {"libnowhere.so.1", ENOENT, "no folder of libraries", "without a slash"},
-      {text.folder(), EISDIR, "is a directory", ""},
-      {text.path(), ENOEXEC, "no ELF file", ""},
-      {text.path() / "below", ENOTDIR, "no such file", ""},
+      {text.folder.path(), EISDIR, "is a directory", ""},
+      {text.path, ENOEXEC, "no ELF file", ""},
+      {text.path / "below", ENOTDIR, "no such file", ""},
   };
   for (auto const& row : rows) {
     BOOST_TEST_CONTEXT(row.binary) {
@@ -599,7 +585,7 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
   }
   // A file in the working directory is not meant by its bare name.
   auto const before = fs::current_path();
-  fs::current_path(text.folder());
+  fs::current_path(text.folder.path());
   error_code ec;
   diagnostics details;
   auto const l = p.attach_uprobe("no_program", "probed_function", ec, details);
@@ -639,12 +625,12 @@ BOOST_FIXTURE_TEST_CASE(tell_which_capability_is_missing, probes) {
 BOOST_FIXTURE_TEST_CASE(tell_which_file_may_not_be_read, probes) {
   auto const p = program("on_uprobe");
   text_file const text;
-  fs::permissions(text.path(), fs::perms{0600});
+  fs::permissions(text.path, fs::perms{0600});
   auto const answer = test::in_child([&] {
     test::become_nobody({});
     error_code ec;
     diagnostics details;
-    auto const l = p.attach_uprobe(text.path(), "getpgid", ec, details);
+    auto const l = p.attach_uprobe(text.path, "getpgid", ec, details);
     return ec.message() + ": " + details.to_string();
   });
   BOOST_TEST(contains(answer, "Permission denied: "), answer);
@@ -677,7 +663,8 @@ BOOST_AUTO_TEST_CASE(see_functions_and_their_cookies, *feature_here("uprobe.mult
   test::sights const seen{obj.map("seen")};
   {
     std::vector<std::string> const functions{"probed_other_function", "probed_function"};
-    auto const l = obj.program("on_uprobe_multi").attach_uprobe_multi(self, functions, {.pid = 0, .cookies = {31, 32}});
+    std::array<std::uint64_t, 2> const cookies{31, 32};
+    auto const l = obj.program("on_uprobe_multi").attach_uprobe_multi(self, functions, {.pid = 0, .cookies = cookies});
     BOOST_TEST((l.kind() == link_kind::uprobe_multi));
     BOOST_TEST(seen.during(multi_slot::uprobe, [] { probed_function(4); }) == 1);
     BOOST_TEST(seen.of(multi_slot::uprobe).cookie == 32);
@@ -824,8 +811,8 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
     return refusal(kernel_error(error), [&](auto&... out) { return p.attach_usdt(binary, "one", "two", out...); });
   };
   BOOST_TEST(contains(attach("/nowhere", ENOENT).message, "no such file"));
-  BOOST_TEST(contains(attach(text.path(), ENOEXEC).message, "no ELF file"));
-  BOOST_TEST(contains(attach(text.folder(), EISDIR).message, "is a directory"));
+  BOOST_TEST(contains(attach(text.path, ENOEXEC).message, "no ELF file"));
+  BOOST_TEST(contains(attach(text.folder.path(), EISDIR).message, "is a directory"));
   BOOST_TEST(contains(attach("libboost_unit_test_framework.so.1.81.0", ENOENT).message, "no USDT at all"));
 }
 
@@ -929,6 +916,7 @@ BOOST_FIXTURE_TEST_CASE(places_that_make_no_sense_are_refused, probes) {
   auto const uprobe = program("on_uprobe");
   auto const usdt = program("on_usdt");
   using names = std::vector<std::string>;
+  std::array<std::uint64_t, 1> const one_cookie{1};
   auto const invalid = kernel_error(EINVAL);
   struct row {
     tinybpf::program what;
@@ -942,9 +930,9 @@ BOOST_FIXTURE_TEST_CASE(places_that_make_no_sense_are_refused, probes) {
            row{kprobe_multi, tinybpf::kprobe_multi_target{""}, "pattern is empty"},
            row{kprobe_multi, tinybpf::kprobe_multi_target{names{}}, "list of functions is empty"},
            row{kprobe_multi, tinybpf::kprobe_multi_target{names{"a", ""}}, "has no name"},
-           row{kprobe_multi, tinybpf::kprobe_multi_target{names{"a", "b"}, {.cookies = {1}}},
+           row{kprobe_multi, tinybpf::kprobe_multi_target{names{"a", "b"}, {.cookies = one_cookie}},
                "2 functions and 1 cookies"},
-           row{kprobe_multi, tinybpf::kprobe_multi_target{"a*", {.cookies = {1}}}, "not with a pattern"},
+           row{kprobe_multi, tinybpf::kprobe_multi_target{"a*", {.cookies = one_cookie}}, "not with a pattern"},
            row{ksyscall, tinybpf::ksyscall_target{""}, "no system call is named"},
            row{uprobe, tinybpf::uprobe_target{"", "f"}, "no program or library is named"},
            row{uprobe, tinybpf::uprobe_target{self, ""}, "neither a function nor an offset"},

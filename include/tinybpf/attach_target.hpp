@@ -1,9 +1,10 @@
 // Places to attach a program to, each with its options: what `program::attach(target)` and `async_attach` take.
 //
-// They are plain values, with constructors only because g++ 12 destroys aggregates that stand in a co_await expression
-// twice. Descriptors in them are the caller's, and have to stay open until the call is over; with
-// `async_attach`, until it has completed. Network interfaces and paths count where the calling thread is: for
-// `async_attach` that is a worker thread, which is in the namespaces that the thread which started it was in.
+// They are plain values, with constructors only because g++ 12 destroys the members of an aggregate that is made in a
+// co_await expression twice; for the same reason the options, which are aggregates, own nothing. Descriptors in them
+// are the caller's, and have to stay open until the call is over; with `async_attach`, until it has completed. Network
+// interfaces and paths count where the calling thread is: for `async_attach` that is a worker thread, which is in the
+// namespaces that the thread which started it was in.
 //
 // A cookie is a number that the program gets from bpf_get_attach_cookie(), so that one program attached to several
 // places can tell them apart. 0 is what it gets without one.
@@ -19,6 +20,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -57,7 +59,7 @@ struct kprobe_options {
 /// Of kprobes on many functions at once (Linux 5.18; 6.2 with BPF cookies sorted right).
 struct kprobe_multi_options {
   bool retprobe = false;
-  std::vector<std::uint64_t> cookies = {};  ///< One for each function of a list, or none; not with a pattern.
+  std::span<std::uint64_t const> cookies = {};  ///< One for each function of a list, or none; not with a pattern.
 };
 
 /// Of system calls by their name, whatever the architecture calls the function behind it.
@@ -78,8 +80,8 @@ struct uprobe_options {
 /// Of uprobes on many functions at once (Linux 6.6, libbpf 1.3).
 struct uprobe_multi_options {
   bool retprobe = false;
-  pid_t pid = -1;                           ///< As for `uprobe_options`.
-  std::vector<std::uint64_t> cookies = {};  ///< One for each function of a list, or none; not with a pattern.
+  pid_t pid = -1;                               ///< As for `uprobe_options`.
+  std::span<std::uint64_t const> cookies = {};  ///< One for each function of a list, or none; not with a pattern.
 };
 
 /// Of user space's own static tracepoints.
@@ -251,14 +253,17 @@ struct kprobe_target {
   kprobe_options options = {};
 };
 
-/// Functions of the kernel, by a pattern with * and ?, or by their names.
+/// Functions of the kernel, by a pattern with * and ?, or by their names. Copies the cookies.
 struct kprobe_multi_target {
   explicit kprobe_multi_target(std::variant<std::string, std::vector<std::string>> functions_,
-                               kprobe_multi_options options_ = {})
-      : functions(std::move(functions_)), options(std::move(options_)) {}
+                               kprobe_multi_options const& options = {})
+      : functions(std::move(functions_)),
+        retprobe(options.retprobe),
+        cookies(options.cookies.begin(), options.cookies.end()) {}
 
   std::variant<std::string, std::vector<std::string>> functions;
-  kprobe_multi_options options = {};
+  bool retprobe = false;
+  std::vector<std::uint64_t> cookies = {};
 };
 
 /// A system call, such as "openat2".
@@ -281,15 +286,21 @@ struct uprobe_target {
   uprobe_options options = {};
 };
 
-/// Functions of a program or library, by a pattern with * and ?, or by their names.
+/// Functions of a program or library, by a pattern with * and ?, or by their names. Copies the cookies.
 struct uprobe_multi_target {
   uprobe_multi_target(std::filesystem::path binary_, std::variant<std::string, std::vector<std::string>> functions_,
-                      uprobe_multi_options options_ = {})
-      : binary(std::move(binary_)), functions(std::move(functions_)), options(std::move(options_)) {}
+                      uprobe_multi_options const& options = {})
+      : binary(std::move(binary_)),
+        functions(std::move(functions_)),
+        retprobe(options.retprobe),
+        pid(options.pid),
+        cookies(options.cookies.begin(), options.cookies.end()) {}
 
   std::filesystem::path binary;
   std::variant<std::string, std::vector<std::string>> functions;
-  uprobe_multi_options options = {};
+  bool retprobe = false;
+  pid_t pid = -1;
+  std::vector<std::uint64_t> cookies = {};
 };
 
 /// A static tracepoint of a program or library.

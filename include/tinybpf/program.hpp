@@ -342,7 +342,7 @@ class program {
     requires detail::report_arguments<Report...>
   link attach_kprobe_multi(std::variant<std::string, std::vector<std::string>> functions, kprobe_multi_options options,
                            Report&... report) const {
-    return attach(kprobe_multi_target{std::move(functions), std::move(options)}, report...);
+    return attach(kprobe_multi_target{std::move(functions), options}, report...);
   }
   /// @overload
   template <class... Report>
@@ -384,7 +384,7 @@ class program {
     requires detail::report_arguments<Report...>
   link attach_uprobe_multi(std::filesystem::path binary, std::variant<std::string, std::vector<std::string>> functions,
                            uprobe_multi_options options, Report&... report) const {
-    return attach(uprobe_multi_target{std::move(binary), std::move(functions), std::move(options)}, report...);
+    return attach(uprobe_multi_target{std::move(binary), std::move(functions), options}, report...);
   }
   /// @overload
   template <class... Report>

@@ -8,7 +8,7 @@ struct bpf_sock_addr_kern {
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
 extern int bpf_sock_addr_set_sun_path(struct bpf_sock_addr_kern *address, const __u8 *path, __u32 path__sz) __ksym;
 
-const __u8 there[] = "\0tinybpf_there";
+__u8 there[] = "\0tinybpf_there"; // not const: the kernel refuses what it could not write to
 
 static __always_inline int redirect(struct bpf_sock_addr *ctx)
 {

@@ -521,46 +521,37 @@ BOOST_AUTO_TEST_CASE(says_why_it_failed) {
   BOOST_TEST(details.program == "on_tracepoint");
 }
 
-asio::awaitable<void> keep(std::vector<tinybpf::attach_target>& into, tinybpf::attach_target target) {
+// Takes over what a co_await expression has made.
+auto keep(asio::io_context& io, std::vector<tinybpf::attach_target>& into, tinybpf::attach_target target) {
   into.push_back(std::move(target));
-  co_return;
+  return asio::post(io, asio::deferred);
 }
 
-// g++ 12 destroys the members of an aggregate that is made in a co_await expression twice.
-asio::awaitable<void> make_targets(std::vector<tinybpf::attach_target>& into, std::string const& name) {
-  std::vector<std::string> const names{name, name};
-  std::vector<std::uint64_t> const cookies{1, 2};
-  co_await keep(into, tinybpf::tracepoint_target{name, name, {.cookie = 3}});
-  co_await keep(into, tinybpf::raw_tracepoint_target{name, {.cookie = 3}});
-  co_await keep(into, tinybpf::kprobe_target{name, {.offset = 3}});
-  co_await keep(into, tinybpf::kprobe_multi_target{name, {.retprobe = true}});
-  co_await keep(into, tinybpf::kprobe_multi_target{names, {.cookies = cookies}});
-  co_await keep(into, tinybpf::ksyscall_target{name, {.retprobe = true}});
-  co_await keep(into, tinybpf::uprobe_target{name, name, {.pid = 3}});
-  co_await keep(into, tinybpf::uprobe_multi_target{name, names, {.pid = 3, .cookies = cookies}});
-  co_await keep(into, tinybpf::usdt_target{name, name, name, {.pid = 3}});
-  co_await keep(into, tinybpf::xdp_target{name, {.replace = true}});
-  co_await keep(into, tinybpf::cgroup_target{name, {.mode = tinybpf::cgroup_mode::allow_multi}});
-  co_await keep(into, tinybpf::netns_target{name});
-  co_await keep(into, tinybpf::freplace_target{3, name});
-  co_await keep(into,
-                tinybpf::iter_target{tinybpf::iter_options::of_cgroup(name, tinybpf::cgroup_iter_order::self_only)});
-}
-
+// g++ 12 destroys the members of an aggregate that is made there twice: none of these must be one, or own something.
 BOOST_AUTO_TEST_CASE(takes_targets_that_a_co_await_expression_makes) {
   asio::io_context io;
   std::vector<tinybpf::attach_target> made;
   std::string const name = "longer than what a string has room for in itself";
-  test::run(io, make_targets(made, name));
-  BOOST_TEST_REQUIRE(made.size() == 14);
-  auto const& kprobes = std::get<tinybpf::kprobe_multi_target>(made[4]);
-  BOOST_TEST((std::get<std::vector<std::string>>(kprobes.functions) == std::vector{name, name}));
-  BOOST_TEST((kprobes.cookies == std::vector<std::uint64_t>{1, 2}));
-  auto const& uprobes = std::get<tinybpf::uprobe_multi_target>(made[7]);
-  BOOST_TEST((std::get<std::vector<std::string>>(uprobes.functions) == std::vector{name, name}));
-  BOOST_TEST((uprobes.cookies == std::vector<std::uint64_t>{1, 2}));
+  std::vector<std::string> const names{name, name};
+  std::vector<std::uint64_t> const cookies{1, 2};
+  test::run(io, [&]() -> asio::awaitable<void> {
+    co_await keep(io, made, tinybpf::kprobe_multi_target{names, {.cookies = cookies}});
+  }());
+  test::run(io, [&]() -> asio::awaitable<void> {
+    co_await keep(io, made, tinybpf::uprobe_multi_target{name, names, {.pid = 3, .cookies = cookies}});
+  }());
+  test::run(io, [&]() -> asio::awaitable<void> {
+    co_await keep(io, made, tinybpf::usdt_target{name, name, name, {.pid = 3}});
+  }());
+  BOOST_TEST_REQUIRE(made.size() == 3);
+  auto const& kprobes = std::get<tinybpf::kprobe_multi_target>(made[0]);
+  BOOST_TEST((std::get<std::vector<std::string>>(kprobes.functions) == names));
+  BOOST_TEST(kprobes.cookies == cookies, boost::test_tools::per_element());
+  auto const& uprobes = std::get<tinybpf::uprobe_multi_target>(made[1]);
+  BOOST_TEST((std::get<std::vector<std::string>>(uprobes.functions) == names));
+  BOOST_TEST(uprobes.cookies == cookies, boost::test_tools::per_element());
   BOOST_TEST(uprobes.pid == 3);
-  auto const& place = std::get<tinybpf::usdt_target>(made[8]);
+  auto const& place = std::get<tinybpf::usdt_target>(made[2]);
   BOOST_TEST(place.binary == name);
   BOOST_TEST(place.provider == name);
   BOOST_TEST(place.name == name);

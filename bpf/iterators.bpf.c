@@ -200,6 +200,19 @@ int dump_cgroup(struct bpf_iter__cgroup *ctx)
 	return 0;
 }
 
+// 16 blocks each.
+SEC("iter/cgroup")
+int dump_cgroup_blocks(struct bpf_iter__cgroup *ctx)
+{
+	__u64 i;
+
+	if (!ctx->cgroup)
+		return 0;
+	for (i = 0; i < 16; i++)
+		bpf_seq_write(ctx->meta->seq, block, sizeof(block));
+	return 0;
+}
+
 SEC("raw_tracepoint/sys_enter")
 int no_iterator(void *ctx)
 {

@@ -4,10 +4,13 @@
 #include "detail/object_state.hpp"
 #include "detail/worker.hpp"
 
+#include <boost/asio/error.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -57,6 +60,21 @@ attach_call attach_on_worker(asio::execution_context& context, Attach attach) {
 std::shared_ptr<worker> worker_of(asio::execution_context& context) { return worker::of(context); }
 
 void submit(worker& where, std::function<void()> job) { where.submit(std::move(job)); }
+
+error_code explain_no_thread(diagnostics& details) noexcept {
+  try {
+    try {
+      throw;
+    } catch (std::system_error const& e) {
+      error_code const code{e.code().value(), boost::system::system_category()};
+      details.message = "cannot start a thread for a call that blocks";
+      details.hint = "a limit of the user's processes (RLIMIT_NPROC) or of the cgroup's (pids.max) counts threads";
+      return code;
+    }
+  } catch (...) {
+    return asio::error::no_memory;
+  }
+}
 
 load_file_call load_file(std::filesystem::path file) {
   return [path = std::move(file)](error_code& ec, diagnostics& details) { return load(path, ec, details); };

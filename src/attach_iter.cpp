@@ -102,9 +102,11 @@ std::shared_ptr<iter_subject> target_of(iter_walks kind, std::string words) {
   return target;
 }
 
-/// Never as one of the first three, which the kernel would take for none at all.
+// The kernel would take 0 for none at all.
+constexpr int lowest_fd = 3;
+
 void duplicate_into(iter_subject& target, int fd) {
-  target.descriptor.reset(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  target.descriptor.reset(fcntl(fd, F_DUPFD_CLOEXEC, lowest_fd));
   if (target.descriptor.get() < 0) target.not_duplicated = last_errno();
 }
 
@@ -142,6 +144,8 @@ bpf_iter_link_info info_of(iter_subject const& target, owned_descriptor& opened,
     case iter_walks::cgroups:
       if (target.by_path) {
         opened.reset(open(target.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (opened.get() >= 0 && opened.get() < lowest_fd)
+          opened.reset(fcntl(opened.get(), F_DUPFD_CLOEXEC, lowest_fd));
         if (opened.get() < 0) {
           auto const code = last_errno();
           report(ec, details, code, "cannot open the cgroup " + target.path.string(), explain_unopened(code));

@@ -28,6 +28,11 @@ void refuse_no_records(error_code& ec, diagnostics& details) {
   report(ec, details, error_code{EINVAL, boost::system::system_category()}, "a read of 0 records of an iterator");
 }
 
+void explain_unread(iter_reading const& reading, diagnostics& details) {
+  details.message = "cannot read iterator '" + reading.name() + "' on: no thread can be started for it";
+  details.program = reading.name();
+}
+
 }  // namespace detail
 
 iter_reader::iter_reader(link const& l)

@@ -18,6 +18,10 @@
 #include <boost/test/unit_test.hpp>
 
 #include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -86,6 +90,21 @@ struct outcome {
     };
   }
 };
+
+/// Runs `f` in a thread that can start no other.
+template <class F>
+void without_new_threads(F f) {
+  std::thread{[&] {
+    rlimit before{};
+    test::checked(getrlimit(RLIMIT_NPROC, &before), "getrlimit");
+    rlimit const none{0, before.rlim_max};
+    // Root may always. The bare call changes this thread alone.
+    if (geteuid() == 0) test::checked(static_cast<int>(syscall(SYS_setresuid, 65534, 65534, 65534)), "setresuid");
+    test::checked(setrlimit(RLIMIT_NPROC, &none), "setrlimit");
+    f();
+    test::checked(setrlimit(RLIMIT_NPROC, &before), "setrlimit");
+  }}.join();
+}
 
 }  // namespace
 
@@ -481,6 +500,110 @@ BOOST_AUTO_TEST_CASE(ends_coroutines_that_wait) {
     gated.may_end.count_down();
   }
   BOOST_TEST(frame_lives.expired());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(without_threads)
+
+BOOST_AUTO_TEST_CASE(says_so) {
+  asio::io_context io;
+  outcome got;
+  without_new_threads([&] { start(io.get_executor(), giving(1), got.handler()); });
+  BOOST_TEST(got.calls == 0);
+  io.run();
+  BOOST_TEST(got.calls == 1);
+  BOOST_TEST(got.ec == test::kernel_error(EAGAIN));
+  start(io.get_executor(), giving(2), got.handler());
+  io.restart();
+  io.run();
+  BOOST_TEST(got.calls == 2);
+  BOOST_TEST(!got.ec);
+  BOOST_TEST(got.value == 2);
+}
+
+BOOST_AUTO_TEST_CASE(leaves_it_to_those_that_there_are) {
+  asio::io_context io;
+  gated_call gated;
+  outcome first;
+  outcome second;
+  start(io.get_executor(), gated.call(1), first.handler());
+  gated.begun.wait();
+  without_new_threads([&] { start(io.get_executor(), giving(2), second.handler()); });
+  gated.may_end.count_down();
+  io.run();
+  BOOST_TEST(first.value == 1);
+  BOOST_TEST(!second.ec);
+  BOOST_TEST(second.value == 2);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(forked_child)
+
+/// What `f` returns in a child; a child that hangs is ended, and gives 255.
+template <class F>
+int in_forked(F f) {
+  pid_t const child = test::checked(fork(), "fork");
+  if (child == 0) {
+    alarm(10);
+    _exit(f());
+  }
+  int status = 0;
+  test::checked(waitpid(child, &status, 0), "waitpid");
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+BOOST_AUTO_TEST_CASE(has_threads_of_its_own) {
+  std::optional<asio::io_context> io{std::in_place};
+  outcome got;
+  start(io->get_executor(), giving(1), got.handler());
+  io->run();
+  io->restart();
+  io->notify_fork(asio::execution_context::fork_prepare);
+  int const from_child = in_forked([&] {
+    io->notify_fork(asio::execution_context::fork_child);
+    start(io->get_executor(), giving(7), got.handler());
+    io->run();
+    int const value = got.value;
+    io.reset();
+    return value;
+  });
+  io->notify_fork(asio::execution_context::fork_parent);
+  BOOST_TEST(from_child == 7);
+  start(io->get_executor(), giving(3), got.handler());
+  io->run();
+  BOOST_TEST(got.value == 3);
+}
+
+BOOST_AUTO_TEST_CASE(has_the_queue_of_its_parent) {
+  asio::io_context io;
+  outcome got;
+  static_cast<void>(tinybpf::detail::worker_of(io));  // only who is there is told of the fork
+  io.notify_fork(asio::execution_context::fork_prepare);
+  start(io.get_executor(), giving(4), got.handler());
+  int const from_child = in_forked([&] {
+    io.notify_fork(asio::execution_context::fork_child);
+    io.run();
+    return got.value;
+  });
+  BOOST_TEST(from_child == 4);
+  BOOST_TEST(got.calls == 0);
+  io.notify_fork(asio::execution_context::fork_parent);
+  io.run();
+  BOOST_TEST(got.value == 4);
+}
+
+// Also one that was not told of the fork.
+BOOST_AUTO_TEST_CASE(may_destroy_the_context) {
+  std::optional<asio::io_context> io{std::in_place};
+  outcome got;
+  start(io->get_executor(), giving(1), got.handler());
+  io->run();
+  BOOST_TEST(in_forked([&] {
+               io.reset();
+               return 5;
+             }) == 5);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,7 @@
 // Iterators, read on a loop and without one.
 #include "busy_workers.hpp"
 #include "descriptor.hpp"
+#include "failing_allocation.hpp"
 #include "features.hpp"
 #include "loop.hpp"
 #include "own_cgroup.hpp"
@@ -30,10 +31,12 @@
 #include <boost/test/unit_test.hpp>
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,6 +44,7 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -401,6 +405,56 @@ BOOST_AUTO_TEST_CASE(of_cgroups_walk_in_each_order, *test::shows("iter/cgroup"))
   BOOST_TEST((std::find(in_whole.begin(), in_whole.end(), bottom) != in_whole.end()));
 }
 
+// The kernel knows a process by its number alone, whatever it was given.
+BOOST_AUTO_TEST_CASE(of_a_process_are_of_who_has_its_number) {
+  auto const obj = load();
+  auto const start = [](pid_t number) {
+    clone_args args{};
+    args.exit_signal = SIGCHLD;
+    if (number != 0) {
+      args.set_tid = reinterpret_cast<std::uintptr_t>(&number);
+      args.set_tid_size = 1;
+    }
+    auto const child = checked(static_cast<int>(syscall(SYS_clone3, &args, sizeof args)), "clone3");
+    if (child == 0) {
+      pause();
+      _exit(0);
+    }
+    return child;
+  };
+  auto const end = [](pid_t child) {
+    kill(child, SIGKILL);
+    checked(waitpid(child, nullptr, 0), "waitpid");
+  };
+  pid_t const first = start(0);
+  descriptor pid_fd{static_cast<int>(syscall(SYS_pidfd_open, first, 0)), "pidfd_open"};
+  auto const link = obj.program("dump_task").attach_iter(iter_options::of_pid_fd(pid_fd));
+  iter_reader reader{link};
+  BOOST_TEST(all_of<task_record>(reader).size() == 1U);
+  end(first);
+  reader.restart();
+  BOOST_TEST(all_of<task_record>(reader).empty());
+  pid_t const second = start(first);
+  BOOST_TEST(second == first);
+  reader.restart();
+  BOOST_TEST(all_of<task_record>(reader).size() == 1U);
+  end(second);
+}
+
+// The kernel takes descriptor 0 for none, and walks the whole hierarchy.
+BOOST_AUTO_TEST_CASE(of_a_cgroup_in_a_process_without_standard_input) {
+  auto const obj = load();
+  cgroups const made;
+  int const kept = checked(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3), "dup of stdin");
+  close(STDIN_FILENO);
+  auto const all = all_of<cgroup_record>(
+      obj.program("dump_cgroup"), iter_options::of_cgroup(made.middle.path(), cgroup_iter_order::descendants_pre));
+  checked(dup2(kept, STDIN_FILENO), "dup2");
+  close(kept);
+  BOOST_TEST(ids_of(all) == (std::vector<std::uint64_t>{made.middle.id(), made.bottom.id()}),
+             boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(attaching)
@@ -608,6 +662,20 @@ BOOST_AUTO_TEST_CASE(an_element_of_which_too_much_is_written_is_an_error_behind_
   BOOST_TEST(details.program == "dump_blocks");
   BOOST_TEST(details.position == 3072U);
   BOOST_TEST(contains(details.hint, "32768"));
+}
+
+BOOST_AUTO_TEST_CASE(cgroups_fit_into_one_page_or_are_an_error) {
+  auto const obj = load();
+  cgroups const made;
+  auto const options = iter_options::of_cgroup(made.top.path(), cgroup_iter_order::descendants_pre);
+  iter_reader reader{obj.program("dump_cgroup_blocks"), options};
+  for (int i = 0; i < 16; ++i) BOOST_TEST(reader.next<kilobyte>().has_value());
+  error_code ec;
+  diagnostics details;
+  BOOST_TEST(!reader.next<kilobyte>(ec, details).has_value());
+  BOOST_TEST(ec == kernel_error(EOPNOTSUPP));
+  BOOST_TEST(contains(details.hint, "walks cgroups in one read only"));
+  BOOST_TEST(details.program == "dump_cgroup_blocks");
 }
 
 BOOST_AUTO_TEST_CASE(as_another_type_than_the_object_s_is_refused) {
@@ -847,6 +915,37 @@ BOOST_AUTO_TEST_CASE(errors_on_a_loop) {
     BOOST_CHECK_THROW(static_cast<void>(closed.get_executor()), tinybpf::error);
   }(l, obj));
 }
+
+#ifdef TINYBPF_TEST_FAILING_ALLOCATION
+BOOST_AUTO_TEST_CASE(without_memory_nothing_is_taken) {
+  fake_iterator fake;
+  std::string const line(100, 'x');
+  fake.write(line + '\n');
+  fake.end();
+  fake.output->read_page({tinybpf::detail::iter_wanted::what::line});
+  test::loop l;
+  iter_stream s{l.io.get_executor(), fake.output};
+  std::optional<error_code> got;
+  std::string text;
+  auto const read = [&] {
+    s.async_next_line([&](error_code ec, std::optional<std::string> const& found) {
+      got = ec;
+      text = found.value_or("");
+    });
+  };
+  read();
+  {
+    test::failing_allocation const first{0};
+    l.poll();
+  }
+  BOOST_REQUIRE(got.has_value());
+  BOOST_TEST(*got == asio::error::no_memory);
+  read();
+  l.poll();
+  BOOST_TEST(!*got);
+  BOOST_TEST(text == line);
+}
+#endif
 
 BOOST_AUTO_TEST_CASE(one_read_at_a_time) {
   fake_iterator fake;

@@ -378,6 +378,21 @@ BOOST_AUTO_TEST_CASE(links_of_the_kernel_s_need_a_newer_libbpf) {
 }
 #endif
 
+#if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 4
+// libbpf has a number for it all the same.
+BOOST_AUTO_TEST_CASE(one_that_was_not_made_says_so) {
+  auto const obj = tinybpf::load(CONGESTION_OPTIONAL_BPF_O);
+  auto const map = obj.map("counting");
+  BOOST_TEST(map.fd() == -1);
+  error_code ec;
+  diagnostics details;
+  BOOST_TEST(!map.attach_struct_ops(ec, details).attached());
+  BOOST_TEST(ec == errc::not_loaded);
+  BOOST_TEST(contains(details.message, "map 'counting'"));
+  BOOST_TEST(contains(details.message, "was not created"));
+}
+#endif
+
 BOOST_AUTO_TEST_CASE(held_by_a_link_of_the_kernel_s, *test::feature_here("struct_ops link", links_here)) {
   auto obj = load_named(CONGESTION_LINK_BPF_O, ".struct_ops.link");
   {

@@ -26,8 +26,9 @@ enum class cgroup_iter_order : std::uint32_t {
 /// says, or one map, cgroups, or the tasks of one thread or process.
 ///
 /// A cheap value: copies share what they hold. Descriptors are duplicated when they are given, so that the caller may
-/// close his; one that cannot be duplicated (EBADF, EMFILE) is reported by `attach_iter`. The iterator holds the map,
-/// the cgroup or the process by itself: the options are needed only until it is attached.
+/// close his; one that cannot be duplicated (EBADF, EMFILE) is reported by `attach_iter`. The iterator holds the map
+/// or the cgroup by itself: the options are needed only until it is attached. Of a process or a thread the kernel keeps
+/// the number, also where a descriptor was given: once it has ended nothing is walked, or what has its number then.
 ///
 /// Thread-safety: as of a shared_ptr.
 class iter_options {

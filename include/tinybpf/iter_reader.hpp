@@ -32,6 +32,8 @@ std::shared_ptr<iter_reading> open_iter(program const& p, iter_options const& op
 /// Says that a call was made on a closed stream or reader, or for no records.
 void refuse_iter(errc code, char const* what, error_code& ec, diagnostics& details);
 void refuse_no_records(error_code& ec, diagnostics& details);
+/// Says that no thread could be had to read a page.
+void explain_unread(iter_reading const& reading, diagnostics& details);
 
 }  // namespace detail
 
@@ -67,7 +69,7 @@ class iter_reader {
   /// @overload
   explicit operator bool() const noexcept { return is_open(); }
 
-  /// The program's name, or what kind of iterator it is where that is not known. Valid until the reader is closed.
+  /// The program's name, or what kind of iterator it is where that is not known. Valid until `restart` or `close`.
   [[nodiscard]] std::string_view name() const noexcept {
     return reading_ ? std::string_view{reading_->name()} : std::string_view{};
   }

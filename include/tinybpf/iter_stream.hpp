@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -144,8 +145,10 @@ class iter_operation {
   void operator()(Self& self, error_code ec) {
     if (!ec && (state_->closed || self.cancelled() != asio::cancellation_type::none))
       ec = asio::error::operation_aborted;
-    if (ec) return finish(self, ec, {}, {});
-    go_on(self);
+    if (!ec) return go_on(self);
+    diagnostics said;
+    if (ec != asio::error::operation_aborted) explain_unread(*state_->reading, said);
+    finish(self, ec, std::move(said), {});
   }
 
  private:
@@ -158,7 +161,12 @@ class iter_operation {
     diagnostics said;
     error_code ec;
     result value{};
-    auto const status = take_.take(*state_->reading, state_->page, value, ec, said);
+    auto status = iter_status::failed;
+    try {
+      status = take_.take(*state_->reading, state_->page, value, ec, said);
+    } catch (std::bad_alloc const&) {  // nothing was taken
+      ec = asio::error::no_memory;
+    }
     if (status != iter_status::unread) return finish(self, ec, std::move(said), std::move(value));
     auto const ex = state_->executor;
     std::function<void(worker&, std::function<void()>)> read = [reading = state_->reading, wanted = take_.wanted()](
@@ -296,7 +304,7 @@ class basic_iter_stream {
   /// @overload
   explicit operator bool() const noexcept { return is_open(); }
 
-  /// The program's name, or what kind of iterator it is where that is not known. Valid until the stream is closed.
+  /// The program's name, or what kind of iterator it is where that is not known. Valid until `restart` or `close`.
   [[nodiscard]] std::string_view name() const noexcept {
     return state_ ? std::string_view{state_->reading->name()} : std::string_view{};
   }

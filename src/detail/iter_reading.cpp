@@ -38,6 +38,9 @@ std::string target_of(int link) {
 std::string explain_read(error_code code) {
   if (code == boost::system::errc::argument_list_too_long)
     return "what the program wrote of one element does not fit into the kernel's buffer of 32768 bytes: write less";
+  if (code == boost::system::errc::operation_not_supported)
+    return "the kernel walks cgroups in one read only, and what the program wrote of those in front did not leave room "
+           "in its buffer of 32768 bytes: write less, or walk a part of the hierarchy";
   return {};
 }
 

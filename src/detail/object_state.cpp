@@ -46,7 +46,7 @@ void map_core::refresh() {
 void map_core::loaded() {
   refresh();
   auto const now = bpf_map__fd(raw);
-  fd = now > 0 ? now : -1;
+  fd = now > 0 && bpf_map__autocreate(raw) ? now : -1;  // since libbpf 1.4 one that was not created has a number, too
   inner.reset(-1);
 }
 

@@ -4,6 +4,7 @@
 
 #include <boost/asio/execution_context.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <utility>
 
@@ -38,6 +39,12 @@ class worker_service : public asio::execution_context::service {
 
  private:
   void shutdown() override { shared->shutdown(); }
+  void notify_fork(asio::execution_context::fork_event event) override {
+    if (event == asio::execution_context::fork_prepare)
+      shared->pause();
+    else
+      shared->resume();
+  }
 };
 
 asio::execution_context::id worker_service::id;
@@ -51,23 +58,52 @@ std::shared_ptr<worker> worker::of(asio::execution_context& context) {
 }
 
 void worker::submit(std::function<void()> job) {
+  if (fork_.forked()) return;
   std::lock_guard const lock{mutex_};
   if (stopped_) return;
-  if (idle_ <= jobs_.size() && threads_.size() < max_threads) {
-    all_signals_blocked const inherited_by_the_thread;
-    threads_.emplace_back([this] { run(); });
-  }
+  if (!paused_ && idle_ <= jobs_.size() && threads_.size() < max_threads) add_thread();
   jobs_.push_back(std::move(job));
-  wake_.notify_one();
+  wake_->notify_one();
+}
+
+void worker::add_thread() {
+  all_signals_blocked const inherited_by_the_thread;
+  try {
+    threads_.emplace_back([this] { run(); });
+  } catch (...) {
+    if (threads_.empty()) throw;  // otherwise those that there are come to it
+  }
+}
+
+void worker::pause() {
+  std::vector<std::thread> threads;
+  {
+    std::lock_guard const lock{mutex_};
+    paused_ = true;
+    threads.swap(threads_);
+  }
+  wake_->notify_all();
+  for (auto& t : threads) t.join();
+}
+
+void worker::resume() {
+  std::lock_guard const lock{mutex_};
+  paused_ = false;
+  fork_ = {};
+  while (threads_.size() < std::min(jobs_.size(), max_threads)) {
+    auto const before = threads_.size();
+    add_thread();
+    if (threads_.size() == before) break;
+  }
 }
 
 void worker::run() {
   std::unique_lock lock{mutex_};
   for (;;) {
     ++idle_;
-    wake_.wait(lock, [this] { return stopped_ || !jobs_.empty(); });
+    wake_->wait(lock, [this] { return stopped_ || paused_ || !jobs_.empty(); });
     --idle_;
-    if (stopped_) return;
+    if (stopped_ || paused_) return;
     auto job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
@@ -80,13 +116,20 @@ void worker::run() {
 void worker::shutdown() noexcept {
   std::vector<std::thread> threads;
   std::deque<std::function<void()>> dropped;
+  if (fork_.forked()) {  // nothing of the parent's threads can be waited for, nor what they have locked or wait for
+    for (auto& t : threads_) t.detach();
+    threads_.clear();
+    static_cast<void>(wake_.release());
+    dropped.swap(jobs_);
+    return;
+  }
   {
     std::lock_guard const lock{mutex_};
     stopped_ = true;
     threads.swap(threads_);
     dropped.swap(jobs_);
   }
-  wake_.notify_all();
+  wake_->notify_all();
   for (auto& t : threads) t.join();
 }
 

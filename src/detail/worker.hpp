@@ -1,6 +1,8 @@
 // Threads for calls that block: loading, attaching, detaching.
 #pragma once
 
+#include <tinybpf/detail/fork_count.hpp>
+
 #include <boost/asio/execution_context.hpp>
 
 #include <condition_variable>
@@ -15,7 +17,8 @@
 namespace tinybpf::detail {
 
 /// A few threads that start when there is work, and run until shutdown. Signals are blocked in them, so that the
-/// program's handlers run where the program expects them.
+/// program's handlers run where the program expects them. A forked child has no threads of it: there it is as after
+/// shutdown, unless it was paused for the fork.
 class worker {
  public:
   worker() = default;
@@ -24,8 +27,13 @@ class worker {
   ~worker();
 
   /// Runs the job on one of the threads; after shutdown it is destroyed instead, before this returns. A job must not
-  /// throw.
+  /// throw. Throws std::system_error if there is no thread, and none can be started.
   void submit(std::function<void()> job);
+
+  /// Ends the threads once what they run has ended, so that a fork finds none; what is in the queue stays there.
+  void pause();
+  /// Goes on, also in a child, which has the same queue. Throws as `submit` does.
+  void resume();
 
   /// Destroys what has not begun, and waits for what has. Idempotent.
   void shutdown() noexcept;
@@ -35,14 +43,17 @@ class worker {
 
  private:
   void run();
+  void add_thread();  // with the mutex held
 
   static constexpr std::size_t max_threads = 4;
 
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::unique_ptr<std::condition_variable> wake_ = std::make_unique<std::condition_variable>();
   std::deque<std::function<void()>> jobs_;
   std::vector<std::thread> threads_;
   std::size_t idle_ = 0;
+  fork_mark fork_;
+  bool paused_ = false;
   bool stopped_ = false;
 };
 

@@ -27,6 +27,8 @@ class worker;
 /// The worker of the context, and a job for it. After the context's shutdown the job is destroyed unrun.
 std::shared_ptr<worker> worker_of(asio::execution_context& context);
 void submit(worker& where, std::function<void()> job);
+/// For a catch block: whether no thread could be started, or there is no memory.
+error_code explain_no_thread(diagnostics& details) noexcept;
 
 struct nothing {};
 
@@ -58,7 +60,12 @@ class blocking_operation : public std::enable_shared_from_this<blocking_operatio
         auto const self = weak.lock();
         if (self && type != asio::cancellation_type::none) self->cancel();
       });
-    launch([self = this->shared_from_this()] { self->run(); });
+    try {
+      launch([self = this->shared_from_this()] { self->run(); });
+    } catch (...) {
+      ec_ = explain_no_thread(details_);
+      end();
+    }
   }
 
  private:
@@ -68,6 +75,10 @@ class blocking_operation : public std::enable_shared_from_this<blocking_operatio
     } catch (...) {
       ec_ = asio::error::no_memory;
     }
+    end();
+  }
+
+  void end() {
     work_ = nullptr;
     std::lock_guard const lock{mutex_};
     if (!handler_) return;  // cancelled: the result goes with this operation, on this thread

@@ -549,8 +549,8 @@ class program {
 
   /// Attaches an iterator, as SEC("iter/task") makes it, to what the options say: nothing runs until somebody reads it,
   /// see iter_stream.hpp. `errc::not_supported` if it cannot be told to walk that; EINVAL or EBADF if it has to be told
-  /// what to walk; the errors of the map, ENOENT and others of a cgroup's path, ESRCH of a process that is not there,
-  /// EBADF of a descriptor.
+  /// what to walk; the errors of the map, ENOENT and others of a cgroup's path, EBADF of a descriptor. A process that
+  /// is not there is none of these: then nothing is walked.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_iter(iter_options options, Report&... report) const {

@@ -24,6 +24,7 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 
 namespace asio = boost::asio;
@@ -83,7 +84,8 @@ asio::awaitable<void> run() {
   co_await until_signal(obey(light), send());
 }
 
-int main() try {
+int main(int argc, char**) try {
+  if (argc != 1) throw std::invalid_argument{"takes no arguments: it reads \"drop\" and \"pass\" from its input"};
   make_network();
   asio::io_context io;
   asio::co_spawn(io, run(), [](std::exception_ptr e) {

@@ -287,6 +287,17 @@ void explain_no_function(std::string const& wanted, binary_contents const& found
   suggest(wanted, found.functions, details);
 }
 
+void explain_offset(error_code const& ec, std::size_t offset, binary_contents const& found, diagnostics& details) {
+  std::error_code unknown;
+  auto const size = std::filesystem::file_size(found.path, unknown);
+  if (ec == sys_errc::invalid_argument && !unknown && offset >= size) {
+    details.message += "; the file has " + std::to_string(size) + " bytes";
+    add_hint(details, "the offset is that in the file, where the function's address is that in memory");
+  } else if (ec == sys_errc::operation_not_supported || ec == sys_errc::executable_format_error) {
+    add_hint(details, "the instruction there is one that the kernel cannot probe, or none begins there");
+  }
+}
+
 void explain_uprobe(error_code& ec, uprobe_target const& t, diagnostics& details) {
   explain_pid(ec, t.options.pid, details);
   explain_cookie(ec, t.options.cookie, details);
@@ -303,6 +314,7 @@ void explain_uprobe(error_code& ec, uprobe_target const& t, diagnostics& details
       explain_no_function(t.function, found, details);
     }
   }
+  explain_offset(ec, t.options.offset, found, details);
   explain_user_probe(ec, details);
 }
 
@@ -358,6 +370,12 @@ void explain_uprobe_multi(error_code& ec, uprobe_multi_target const& t, diagnost
 refusal without_binary(std::filesystem::path const& binary) {
   if (!binary.empty()) return {};
   return invalid("no program or library is named", "the program that is running is /proc/self/exe");
+}
+
+// libbpf and the kernel differ in what they make of other negative numbers.
+refusal odd_process(pid_t pid) {
+  if (pid >= -1) return {};
+  return invalid("there is no process " + std::to_string(pid), "-1 means all of them, and 0 the caller's own");
 }
 
 std::string_view kind_of_probe(bool retprobe, std::string_view entry, std::string_view exit) {
@@ -460,6 +478,7 @@ attach_plan plan_of(uprobe_target const& t, program_core const&) {
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
         if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_process(t.options.pid); odd.code) return odd;
         if (t.function.empty() && t.options.offset == 0)
           return invalid("neither a function nor an offset is given",
                          "name a function, or give `offset`, counted from the file's start");
@@ -489,6 +508,7 @@ attach_plan plan_of(uprobe_multi_target const& t, program_core const&) {
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
         if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_process(t.pid); odd.code) return odd;
         if (auto odd = odd_functions(t.functions, t.cookies); odd.code) return odd;
         if (auto wrong = wrong_purpose(p, loaded_for::uprobe_multi, "SEC(\"uprobe.multi\")"); wrong.code) return wrong;
         return odd_session(p, t.retprobe);
@@ -526,6 +546,7 @@ attach_plan plan_of(usdt_target const& t, program_core const& core) {
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
         if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_process(t.options.pid); odd.code) return odd;
         if (t.provider.empty() || t.name.empty()) return invalid("a USDT has a provider and a name, and one is empty");
         if (purpose_of(p.raw) == loaded_for::kprobe_multi) return wrong_purpose(p, loaded_for::perf, "SEC(\"usdt\")");
         return {};

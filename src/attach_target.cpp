@@ -28,12 +28,17 @@ std::string list(std::vector<program_type> const& types) {
   return all;
 }
 
+/// What is missing there, is missing in a file, and not in the kernel.
+bool is_in_binary(link_kind kind) {
+  return kind == link_kind::uprobe || kind == link_kind::uprobe_multi || kind == link_kind::usdt;
+}
+
 void explain(attach_plan const& plan, program_type type, error_code& ec, diagnostics& details) {
   if (plan.explain) plan.explain(ec, details);
   if (!details.hint.empty()) return;
   if (ec == boost::system::errc::operation_not_permitted || ec == boost::system::errc::permission_denied)
     details.hint = explain_attach_refusal(plan.kind, type);
-  else if (ec == boost::system::errc::no_such_file_or_directory)
+  else if (ec == boost::system::errc::no_such_file_or_directory && !is_in_binary(plan.kind))
     details.hint = "the running kernel has no such place to attach to";
 }
 

@@ -96,6 +96,11 @@ std::string path_of_tracepoint(std::string_view category, std::string_view name)
 
 void explain_tracepoint(tracepoint_target const& t, error_code& ec, diagnostics& details) {
   if (t.options.cookie != 0 && ec == sys_errc::operation_not_supported) details.hint = "cookies take Linux 5.15";
+  if (ec == sys_errc::file_exists) {
+    details.hint =
+        "a program can be at a tracepoint once, and this one is there already: load its object again for another";
+    return;
+  }
   if (!tracefs_is_mounted()) {
     details.hint = "tracefs is not mounted: run `mount -t tracefs tracefs /sys/kernel/tracing`";
     return;
@@ -407,6 +412,12 @@ attach_plan plan_of(tracepoint_target const& t, program_core const&) {
       .kind = link_kind::tracepoint,
       .where = "tracepoint " + t.category + ":" + t.name,
       .types = {program_type::tracepoint},
+      .refuse = [t](attach_subject const&) -> refusal {
+        // They would be parts of a path, and lead to who knows what.
+        if ((t.category + t.name).find('/') == std::string::npos) return {};
+        return {from_libbpf(EINVAL), "neither name has a '/'",
+                "category and name are two arguments, such as \"sched\", \"sched_switch\""};
+      },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
             auto options = sized<bpf_tracepoint_opts>();

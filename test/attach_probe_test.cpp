@@ -581,6 +581,7 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
       BOOST_TEST(contains(details.message, row.message), details.message);
       BOOST_TEST(contains(details.message, row.binary.string()), details.message);
       BOOST_TEST(contains(details.hint, row.hint), details.hint);
+      BOOST_TEST(!contains(details.hint, "the running kernel"), details.hint);
     }
   }
   // A file in the working directory is not meant by its bare name.
@@ -593,6 +594,23 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
   BOOST_TEST(ec == kernel_error(ENOENT));
   BOOST_TEST(contains(details.hint, "'./no_program'"), details.hint);
 }
+
+#if defined(__x86_64__)
+// Only the kernel may execute it, and so there is nothing to probe.
+asm(R"(.pushsection .text
+.globl tinybpf_test_halts
+.type tinybpf_test_halts, @function
+tinybpf_test_halts: hlt
+.size tinybpf_test_halts, . - tinybpf_test_halts
+.popsection)");
+
+BOOST_FIXTURE_TEST_CASE(tell_that_an_instruction_cannot_be_probed, probes) {
+  auto const p = program("on_uprobe");
+  auto const details = refusal(kernel_error(EOPNOTSUPP),
+                               [&](auto&... out) { return p.attach_uprobe(self, "tinybpf_test_halts", out...); });
+  BOOST_TEST(contains(details.hint, "cannot probe"), details.hint);
+}
+#endif
 
 BOOST_FIXTURE_TEST_CASE(tell_which_process_is_not_there, probes) {
   pid_t gone = 0;
@@ -938,6 +956,9 @@ BOOST_FIXTURE_TEST_CASE(places_that_make_no_sense_are_refused, probes) {
            row{uprobe, tinybpf::uprobe_target{self, ""}, "neither a function nor an offset"},
            row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.retprobe = true, .offset = 4}},
                "return has no offset"},
+           row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.pid = -2}}, "no process -2"},
+           row{uprobe, tinybpf::uprobe_target{self, "", {.offset = std::size_t{1} << 40}}, "the file has "},
+           row{usdt, tinybpf::usdt_target{self, "tinybpf_test", "place", {.pid = -2}}, "no process -2"},
            row{usdt, tinybpf::usdt_target{"", "a", "b"}, "no program or library is named"},
            row{usdt, tinybpf::usdt_target{self, "", "b"}, "one is empty"},
            row{usdt, tinybpf::usdt_target{self, "a", ""}, "one is empty"},

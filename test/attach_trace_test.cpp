@@ -341,6 +341,27 @@ BOOST_FIXTURE_TEST_CASE(name_what_is_near_to_an_unknown_one, traces) {
   BOOST_TEST(contains(by_section.message, "did you mean 'sys_enter_getpgid'?"), by_section.message);
 }
 
+BOOST_FIXTURE_TEST_CASE(are_named_by_category_and_name, traces) {
+  auto const p = program("on_tracepoint");
+  for (auto const& [category, name] :
+       {std::pair{"syscalls/sys_enter_getpgid", ""}, std::pair{"sched", "../syscalls/sys_enter_getpgid"}}) {
+    auto const odd =
+        refusal(kernel_error(EINVAL), [&](auto&... out) { return p.attach_tracepoint(category, name, out...); });
+    BOOST_TEST(contains(odd.message, "neither name has a '/'"), odd.message);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(tell_that_a_program_is_there_already, traces) {
+  auto const p = program("by_section_tracepoint");
+  auto const l = p.attach();
+  auto const by_section = refusal(kernel_error(EEXIST), [&](auto&... out) { return p.attach(out...); });
+  BOOST_TEST(contains(by_section.hint, "there already"), by_section.hint);
+  auto const by_name = refusal(
+      kernel_error(EEXIST), [&](auto&... out) { return p.attach_tracepoint("syscalls", "sys_exit_getpgid", out...); });
+  BOOST_TEST(contains(by_name.hint, "there already"), by_name.hint);
+  BOOST_TEST(seen.during(slot::section_tracepoint, [] { test::call(2); }) == 2);
+}
+
 BOOST_FIXTURE_TEST_CASE(tell_that_tracefs_may_not_be_read, traces) {
   auto const p = program("on_tracepoint");
   auto const answer = test::in_child([&] {

@@ -50,6 +50,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -321,6 +322,9 @@ BOOST_AUTO_TEST_CASE(of_one_process_have_its_threads) {
   auto const only = all_of<task_record>(obj.program("dump_task"), iter_options::of_thread(static_cast<int>(one)));
   BOOST_REQUIRE(only.size() == 1U);
   BOOST_TEST(only.front().pid == one);
+  // Beyond what the kernel gives, and so nobody's.
+  auto const nobody = iter_options::of_process(std::numeric_limits<int>::max());
+  BOOST_TEST(all_of<task_record>(obj.program("dump_task"), nobody).empty());
 }
 
 BOOST_AUTO_TEST_CASE(of_files_have_those_of_a_process, *test::shows("iter/task_file")) {

@@ -202,7 +202,9 @@ BOOST_AUTO_TEST_CASE(are_one_a_handle) {
   BOOST_TEST(said.program == "second_step");
   auto const copy = second.clone();
   BOOST_TEST(copy.pin_path().empty());
-  test::refusal(kernel_error(EEXIST), [&](auto&... out) { return copy.pin(folder / "one", out...), 0; });
+  auto const taken =
+      test::refusal(kernel_error(EEXIST), [&](auto&... out) { return copy.pin(folder / "one", out...), 0; });
+  BOOST_TEST(contains(taken.hint, "something is there"), taken.hint);
   copy.pin(folder / "two");
   BOOST_TEST(program::open_pinned(folder / "two").info().id == second.info().id);
   copy.unpin();

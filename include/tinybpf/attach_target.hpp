@@ -253,7 +253,11 @@ struct kprobe_target {
   kprobe_options options = {};
 };
 
-/// Functions of the kernel, by a pattern with * and ?, or by their names. Copies the cookies.
+/// Functions of the kernel, by a pattern with * and ?, or by their names. Copies the cookies. A list of names comes
+/// from a variable where it is awaited, for g++ 12 does not compile one that is written in a co_await expression:
+///
+///     std::vector<std::string> const names{"vfs_read", "vfs_write"};
+///     auto reads = co_await tinybpf::async_attach(ex, obj.program("on_file"), tinybpf::kprobe_multi_target{names});
 struct kprobe_multi_target {
   explicit kprobe_multi_target(std::variant<std::string, std::vector<std::string>> functions_,
                                kprobe_multi_options const& options = {})
@@ -286,7 +290,8 @@ struct uprobe_target {
   uprobe_options options = {};
 };
 
-/// Functions of a program or library, by a pattern with * and ?, or by their names. Copies the cookies.
+/// Functions of a program or library, by a pattern with * and ?, or by their names, which are best a variable, as those
+/// of the kernel. Copies the cookies.
 struct uprobe_multi_target {
   uprobe_multi_target(std::filesystem::path binary_, std::variant<std::string, std::vector<std::string>> functions_,
                       uprobe_multi_options const& options = {})

@@ -336,8 +336,8 @@ class program {
     return attach_kprobe(std::move(function), kprobe_options{}, report...);
   }
 
-  /// Attaches to functions of the kernel at once, of which a pattern with * and ? or a list names any number. The
-  /// program is loaded for that: SEC("kprobe.multi").
+  /// Attaches to functions of the kernel at once, of which a pattern with * and ? or a list, a
+  /// std::vector<std::string>, names any number. The program is loaded for that: SEC("kprobe.multi").
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_kprobe_multi(std::variant<std::string, std::vector<std::string>> functions, kprobe_multi_options options,
@@ -378,8 +378,8 @@ class program {
     return attach_uprobe(std::move(binary), std::move(function), uprobe_options{}, report...);
   }
 
-  /// Attaches to functions of a program or library at once, of which a pattern with * and ? or a list names any number.
-  /// The program is loaded for that: SEC("uprobe.multi").
+  /// Attaches to functions of a program or library at once, of which a pattern with * and ? or a list, a
+  /// std::vector<std::string>, names any number. The program is loaded for that: SEC("uprobe.multi").
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_uprobe_multi(std::filesystem::path binary, std::variant<std::string, std::vector<std::string>> functions,
@@ -549,8 +549,8 @@ class program {
 
   /// Attaches an iterator, as SEC("iter/task") makes it, to what the options say: nothing runs until somebody reads it,
   /// see iter_stream.hpp. `errc::not_supported` if it cannot be told to walk that; EINVAL or EBADF if it has to be told
-  /// what to walk; the errors of the map, ENOENT and others of a cgroup's path, ESRCH of a process that is not there,
-  /// EBADF of a descriptor.
+  /// what to walk; the errors of the map, ENOENT and others of a cgroup's path, EBADF of a descriptor. A process that
+  /// is not there is none of these: then nothing is walked.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_iter(iter_options options, Report&... report) const {

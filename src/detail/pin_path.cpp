@@ -16,6 +16,7 @@
 namespace tinybpf::detail {
 
 std::string why_no_pin(std::filesystem::path const& path, error_code code) {
+  if (code == boost::system::errc::file_exists) return "something is there already";
   if (code != boost::system::errc::operation_not_permitted) return {};
   struct statfs found {};
   auto const folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path{"."};

@@ -245,3 +245,10 @@ BOOST_AUTO_TEST_CASE(decorated_cases_run_or_are_skipped_or_fail) {
                log);
   }
 }
+
+BOOST_AUTO_TEST_CASE(a_report_that_cannot_be_written_is_a_failure) {
+  std::string const command = "'" DECORATED_CASES "' --run_test=is_here >/dev/null 2>&1";
+  BOOST_TEST(std::system(("TINYBPF_TEST_REPORT=/dev/null " + command).c_str()) == 0);
+  for (std::string const file : {"/dev/full", "/dev/null/report"})
+    BOOST_TEST(std::system(("TINYBPF_TEST_REPORT=" + file + " " + command).c_str()) != 0, file);
+}

@@ -158,13 +158,15 @@ make_disk() {
 # The guest's CPUs take turns on one thread: side by side, one of them may run into the breakpoint by which the kernel
 # patches code that the other one has patched already, and panics. A panic ends it at once, with 0; the exit code of a
 # good run is 33 (see lane_exit.cpp).
-# It goes with this script, whatever ends that, and with Ctrl-C.
+# It goes with this script, whatever ends that, and with Ctrl-C. Where this machine's disk is full, the guest gets an
+# error: qemu would have it wait.
 boot() {
   local status=0
+  : >"$log"
   setpriv --pdeathsig TERM timeout --foreground "$boot_seconds" qemu-system-x86_64 -accel tcg,thread=single -cpu max,-cx16 -smp 2 -m "$memory" \
     -machine q35 -nodefaults -no-user-config -display none -no-reboot \
     -device isa-debug-exit,iobase=0xf4,iosize=0x04 -serial "file:$log" \
-    -drive "file=$disk,if=virtio,format=raw,cache=unsafe" -kernel "$kernel" -initrd "$initrd" \
+    -drive "file=$disk,if=virtio,format=raw,cache=unsafe,werror=report" -kernel "$kernel" -initrd "$initrd" \
     -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable nowatchdog" || status=$?
   if [[ $status -ne 33 ]] || ! grep -q '^lane: end' "$log"; then
     local why="with $status"

@@ -428,6 +428,27 @@ BOOST_AUTO_TEST_CASE(opening_by_number) {
   BOOST_TEST(is_errno(said, EPERM), said);
 }
 
+// Its pin is removed first, which only who may write to the folder does.
+BOOST_AUTO_TEST_CASE(detaching_what_root_has_pinned) {
+  auto const said = test::in_child([] {
+    expectations expect;
+    test::mounts_of_its_own();
+    checked(mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=755"), "mount");
+    auto const obj = tinybpf::load(calls_copy.path());
+    auto link = obj.program("on_raw_enter").attach();
+    link.pin("/sys/fs/bpf/link");
+    drop();
+    error_code ec;
+    link.detach(ec);
+    expect(ec == boost::system::errc::permission_denied || ec == boost::system::errc::operation_not_permitted,
+           ec.message());
+    test::call();
+    expect(link.attached() && test::seen(obj.map("calls"), counter::on_raw_enter) == 1, "it goes on");
+    return expect.answer();
+  });
+  BOOST_TEST(said == well);
+}
+
 // The kernel gives their numbers.
 BOOST_AUTO_TEST_CASE(opening_an_array_of_ring_buffers) {
   auto const open_after = [](auto become) {

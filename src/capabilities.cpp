@@ -336,7 +336,7 @@ std::string explain_refusal(capability_set needed) {
     return "the process has the capabilities this needs (" + list(needed) +
            ") in its user namespace only: the kernel wants them in the first one, or a BPF token that allows this";
   return "the process has the capabilities this needs (" + list(needed) +
-         "), so the kernel itself forbids it: lockdown, or a security module";
+         "), so the kernel itself forbids it: lockdown, a security module, or a seccomp filter";
 }
 
 }  // namespace detail

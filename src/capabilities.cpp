@@ -274,6 +274,12 @@ capability_set missing_capabilities(capability_set required) noexcept {
 
 namespace detail {
 
+bool in_user_namespace() noexcept {
+  constexpr ino_t first = 0xeffffffd;  // PROC_USER_INIT_INO, which every kernel has
+  struct stat its {};
+  return stat("/proc/thread-self/ns/user", &its) == 0 && its.st_ino != first;
+}
+
 capability_set needed_for_map(map_type type, std::uint32_t map_flags) noexcept {
   constexpr std::uint32_t zero_seed = 1U << 6U;  // BPF_F_ZERO_SEED: a hash that can be attacked
   auto needed = required_capabilities(type);
@@ -326,8 +332,11 @@ std::string explain_refusal(capability_set needed) {
   };
   if (auto const lacking = missing_capabilities(needed); !lacking.empty())
     return "this needs " + list(needed) + ", and the process lacks " + list(lacking) + "; run it as root or grant them";
+  if (in_user_namespace())
+    return "the process has the capabilities this needs (" + list(needed) +
+           ") in its user namespace only: the kernel wants them in the first one, or a BPF token that allows this";
   return "the process has the capabilities this needs (" + list(needed) +
-         "), so the kernel itself forbids it: lockdown, a security module, or a user namespace without a BPF token";
+         "), so the kernel itself forbids it: lockdown, a security module, or a seccomp filter";
 }
 
 }  // namespace detail

@@ -34,7 +34,11 @@ std::string programs_of(program_type type) { return "programs of type " + std::s
 /// Whether the answer leaves it open what the kernel can do; then it is reported.
 bool unknown(probe_answer const& answer, std::string const& what, capability_set required, error_code& ec,
              diagnostics& details) {
-  if (is_refusal(answer.code) && !missing_capabilities(required).empty()) {
+  if (answer.not_asked) {
+    report(ec, details, answer.code, "cannot tell whether the kernel supports " + what, answer.lacking);
+    return true;
+  }
+  if (is_refusal(answer.code) && (!missing_capabilities(required).empty() || detail::in_user_namespace())) {
     report(ec, details, answer.code, "cannot tell whether the kernel supports " + what,
            detail::explain_refusal(required));
     return true;
@@ -61,9 +65,16 @@ verdict judge(probe_answer const& answer) {
   return says("(85) call") ? verdict::allowed : verdict::not_reached;
 }
 
+// Of what loading takes, CAP_SYS_ADMIN stands in for CAP_NET_ADMIN.
+capability_set required_to_load(program_type type) {
+  auto required = required_capabilities(type);
+  if (current_capabilities().contains(capability::sys_admin)) required -= capability::net_admin;
+  return required;
+}
+
 // What the verifier may have hidden a helper for.
-capability_set required_for_all_of(helper h, program_type type) {
-  auto required = required_capabilities(type) | capability::bpf | capability::perfmon;
+capability_set required_to_see(helper h) {
+  capability_set required{capability::bpf, capability::perfmon};
   if (h == helper::probe_write_user) required |= capability::sys_admin;
   return required;
 }
@@ -88,7 +99,7 @@ helper_answer ask(helper h, program_type type, error_code& ec, diagnostics& deta
   auto const what = name_of(h) + " in " + programs_of(type);
   auto const probes = detail::probes_of(type);
   if (!known_type(!probes.empty(), programs_of(type), ec, details)) return helper_answer::no;
-  auto const required = required_for_all_of(h, type);
+  auto const required = required_to_load(type) | required_to_see(h);
   probe_answer first;
   bool reached = false;
   for (auto const& probe : probes) {
@@ -136,7 +147,7 @@ bool supports(program_type type, error_code& ec, diagnostics& details) {
   auto const what = programs_of(type);
   auto const probes = detail::probes_of(type);
   if (!known_type(!probes.empty(), what, ec, details)) return false;
-  auto const required = required_capabilities(type);
+  auto const required = required_to_load(type);
   probe_answer first;
   for (auto const& probe : probes) {
     auto answer = detail::load_probe(probe);

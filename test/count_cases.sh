@@ -6,7 +6,7 @@
 passed=0 failed=0 skipped=0
 
 # count_cases REPORT OUTCOME: adds the cases of a test program that ended well (OUTCOME is ok) or did not, and names
-# those that were skipped.
+# those that were skipped or failed.
 count_cases() {
   local report=$1 outcome=$2 failed_here
   if [[ -e $report ]]; then
@@ -14,6 +14,8 @@ count_cases() {
     passed=$((passed + $(count_lines passed)))
     skipped=$((skipped + $(count_lines skipped)))
     grep '^skipped ' "$report" || true
+    awk '/^started / { open[substr($0, 9)] } /^passed / { delete open[substr($0, 8)] }
+      END { for (name in open) print "failed " name }' "$report" | sort
     if [[ $outcome != ok && $failed_here -eq 0 ]]; then
       failed_here=1
     fi

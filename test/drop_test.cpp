@@ -10,10 +10,12 @@
 #include <tinybpf/btf.hpp>
 #include <tinybpf/capabilities.hpp>
 #include <tinybpf/dynamic_value.hpp>
+#include <tinybpf/fd_map.hpp>
 #include <tinybpf/object.hpp>
 #include <tinybpf/perf_buffer.hpp>
 #include <tinybpf/ring_buffer.hpp>
 #include <tinybpf/shared_array.hpp>
+#include <tinybpf/stats.hpp>
 #include <tinybpf/typed_map.hpp>
 #include <tinybpf/user_ring_buffer.hpp>
 
@@ -23,7 +25,9 @@
 
 #include <grp.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <bpf/bpf.h>
 
@@ -343,6 +347,31 @@ BOOST_AUTO_TEST_CASE(attaching_what_needs_no_perf_event) {
   BOOST_TEST(said == well);
 }
 
+// Its values are 64 bits wide; that they are no floating-point numbers only their types say.
+BOOST_AUTO_TEST_CASE(opening_a_pinned_map_without_its_types) {
+  auto const said = test::in_child([] {
+    expectations expect;
+    test::mounts_of_its_own();
+    checked(mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=755"), "mount");
+    auto const obj = tinybpf::load(calls_copy.path());
+    obj.map("calls").pin("/sys/fs/bpf/calls");
+    error_code ec;
+    static_cast<void>(
+        tinybpf::map::open_pinned("/sys/fs/bpf/calls").typed<std::uint32_t, double>(tinybpf::field_names::check, ec));
+    expect(ec == tinybpf::errc::type_mismatch, "root is told");
+    checked(chmod("/sys/fs/bpf/calls", 0666), "chmod");
+    drop();
+    auto const pinned = tinybpf::map::open_pinned("/sys/fs/bpf/calls");
+    expect(pinned.typed<std::uint32_t, std::uint64_t>().at(0) == 0, "lookup");
+    static_cast<void>(pinned.typed<std::uint32_t, double>(tinybpf::field_names::check, ec));
+    expect(!ec, "nobody knows");
+    static_cast<void>(pinned.typed<std::uint32_t, std::uint32_t>(tinybpf::field_names::check, ec));
+    expect(static_cast<bool>(ec), "but the size");
+    return expect.answer();
+  });
+  BOOST_TEST(said == well);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(is_over)
@@ -396,6 +425,54 @@ BOOST_AUTO_TEST_CASE(opening_by_number) {
     drop();
     return said_by([&](auto& ec, auto& details) { return tinybpf::map::open_by_id(id, ec, details); });
   });
+  BOOST_TEST(is_errno(said, EPERM), said);
+}
+
+// Its pin is removed first, which only who may write to the folder does.
+BOOST_AUTO_TEST_CASE(detaching_what_root_has_pinned) {
+  auto const said = test::in_child([] {
+    expectations expect;
+    test::mounts_of_its_own();
+    checked(mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=755"), "mount");
+    auto const obj = tinybpf::load(calls_copy.path());
+    auto link = obj.program("on_raw_enter").attach();
+    link.pin("/sys/fs/bpf/link");
+    drop();
+    error_code ec;
+    link.detach(ec);
+    expect(ec == boost::system::errc::permission_denied || ec == boost::system::errc::operation_not_permitted,
+           ec.message());
+    test::call();
+    expect(link.attached() && test::seen(obj.map("calls"), counter::on_raw_enter) == 1, "it goes on");
+    return expect.answer();
+  });
+  BOOST_TEST(said == well);
+}
+
+// The kernel gives their numbers.
+BOOST_AUTO_TEST_CASE(opening_an_array_of_ring_buffers) {
+  auto const open_after = [](auto become) {
+    return test::in_child([&] {
+      test::loop l;
+      auto const ring = tinybpf::map::create(tinybpf::map_type::ringbuf, "one", 0, 0, 4096);
+      auto const rings = tinybpf::map::create(tinybpf::map_type::array_of_maps, "rings", 4, 4, 1, {.inner_map = &ring});
+      tinybpf::fd_map<std::uint32_t>{rings}.update(0, ring);
+      become();
+      return said_by([&](auto& ec, auto& details) {
+        return tinybpf::ring_buffer{l.io.get_executor(), rings, ec, details};
+      });
+    });
+  };
+  BOOST_TEST(open_after([] {}) == "no error");
+  auto const said = open_after(drop);
+  BOOST_TEST(is_errno(said, EPERM), said);
+  BOOST_TEST(contains(said, "'rings[0]'"), said);
+  BOOST_TEST(contains(said, "lacks CAP_SYS_ADMIN"), said);
+}
+
+BOOST_AUTO_TEST_CASE(counting_the_runs_of_programs) {
+  auto const said =
+      after_drop([] { return said_by([](auto& ec, auto& details) { return tinybpf::enable_stats(ec, details); }); });
   BOOST_TEST(is_errno(said, EPERM), said);
 }
 

@@ -28,7 +28,8 @@ mount -t devpts pts /dev/pts
 mount -t tmpfs shm /dev/shm
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mount -t tmpfs tmp /tmp
+# If the project is below /tmp, the tests are on the disk there.
+if [ -z "$(ls -A /tmp)" ]; then mount -t tmpfs tmp /tmp; else chmod 1777 /tmp; fi
 mount -t tmpfs run /run
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf

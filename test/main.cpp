@@ -17,6 +17,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 
 namespace {
 
@@ -25,6 +26,8 @@ namespace ut = boost::unit_test;
 class report : public ut::test_observer {
  public:
   explicit report(char const* file) : out_(file) { test::report_lane(out_); }
+
+  bool complete() const { return out_.good(); }
 
  private:
   void test_unit_start(ut::test_unit const& unit) override {
@@ -62,12 +65,15 @@ class leak_checks : public ut::test_observer {
   void test_start(ut::counter_t, ut::test_unit_id) override { test::check_every_case_for_leaks(); }
 };
 
+report* reporter = nullptr;
+
 bool prepare() {
   static leak_checks checks;
   ut::framework::register_observer(checks);
   if (char const* file = std::getenv("TINYBPF_TEST_REPORT")) {
-    static report reporter{file};
-    ut::framework::register_observer(reporter);
+    static report all{file};
+    ut::framework::register_observer(all);
+    reporter = &all;
   }
   return true;
 }
@@ -79,4 +85,10 @@ bool prepare() {
 extern "C" char const* __tsan_default_suppressions();
 char const* __tsan_default_suppressions() { return "race:std::__exception_ptr::exception_ptr::_M_release\n"; }
 
-int main(int argc, char* argv[]) { return ut::unit_test_main(&prepare, argc, argv); }
+int main(int argc, char* argv[]) {
+  int const result = ut::unit_test_main(&prepare, argc, argv);
+  if (reporter == nullptr || reporter->complete()) return result;
+  // Cases that nobody counts must not look as if they had passed.
+  std::cerr << "The report could not be written to " << std::getenv("TINYBPF_TEST_REPORT") << '\n';
+  return EXIT_FAILURE;
+}

@@ -3,6 +3,7 @@
 #include "calls.hpp"
 #include "support.hpp"
 
+#include <tinybpf/features.hpp>
 #include <tinybpf/object.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -15,7 +16,9 @@
 using test::contains;
 using tinybpf::diagnostics;
 using tinybpf::error_code;
+using tinybpf::map_type;
 using tinybpf::object;
+using tinybpf::program_type;
 
 namespace {
 
@@ -127,6 +130,48 @@ BOOST_AUTO_TEST_CASE(other_places_do_not_need_it) {
     return std::to_string(test::seen(obj.map("calls"), test::counter::on_raw_enter));
   });
   BOOST_TEST(said == "2");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+// Not in supports_test.cpp: what this process has found once, its children know.
+BOOST_AUTO_TEST_SUITE(without_the_kernels_types)
+
+template <class Type>
+std::string asked(Type type, char const* place, char const* options) {
+  return test::in_child([&] {
+    test::mounts_of_its_own();
+    test::checked(mount("tmpfs", place, "tmpfs", 0, options), "mount of an empty tmpfs");
+    test::become_nobody({CAP_BPF, CAP_PERFMON});
+    error_code ec;
+    diagnostics details;
+    bool const yes = supports(type, ec, details);
+    return ec ? answer(ec, details) : yes ? "yes" : "no: " + details.message;
+  });
+}
+
+BOOST_AUTO_TEST_CASE(it_is_not_known_what_needs_them) {
+  for (auto const& said : {asked(program_type::tracing, "/sys", ""), asked(map_type::struct_ops, "/sys", "")}) {
+    BOOST_TEST(is_errno(said, ENOENT), said);
+    BOOST_TEST(contains(said, "cannot tell whether"), said);
+    BOOST_TEST(contains(said, "/sys/kernel/btf/vmlinux"), said);
+  }
+  auto const hidden = asked(program_type::tracing, "/sys/kernel/btf", "mode=700");
+  BOOST_TEST(is_errno(hidden, EACCES), hidden);
+  BOOST_TEST(asked(program_type::socket_filter, "/sys", "") == "yes");
+}
+
+// As of a kernel that was built without.
+BOOST_AUTO_TEST_CASE(there_are_none_where_sysfs_has_none) {
+  auto const said = test::in_child([] {
+    test::mounts_of_its_own();
+    test::checked(mount("tmpfs", "/sys/kernel/btf", "tmpfs", 0, ""), "mount of an empty tmpfs");
+    error_code ec;
+    diagnostics details;
+    bool const yes = supports(program_type::tracing, ec, details);
+    return ec ? answer(ec, details) : yes ? "yes" : details.message;
+  });
+  BOOST_TEST(contains(said, "does not support programs of type tracing: it has no types"), said);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

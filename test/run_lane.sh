@@ -30,8 +30,15 @@ modules=(virtio_pci virtio_blk veth dummy cls_bpf sch_ingress act_bpf netkit)
 # What of this machine is there beside busybox. Its shell would run its own ip rather than this one.
 programs=(dash ip)
 
+# Some of the tools below are where only root looks for programs.
+PATH=$PATH:/usr/sbin:/sbin
+
 cd "$tinybpf_root"
 tests_folder=$tinybpf_root/build/$preset/test
+if [[ ! -e $tests_folder/lanes.txt ]]; then
+  say "build/$preset has no tests: build them first, with test/run_tests.sh $preset"
+  exit 1
+fi
 if (($# == 0)); then
   mapfile -t tests <"$tests_folder/lanes.txt"
   set -- "${tests[@]}"
@@ -74,6 +81,8 @@ log=$work/serial.log
 out=$work/out
 rm -rf "$work"
 mkdir -p "$work"
+trap 'rm -rf "$disk" "$work/disk"' EXIT
+trap 'exit 130' INT
 
 # A small system: busybox, the modules, and the script that loads them and goes on to the disk.
 make_initrd() {
@@ -149,17 +158,23 @@ make_disk() {
 # The guest's CPUs take turns on one thread: side by side, one of them may run into the breakpoint by which the kernel
 # patches code that the other one has patched already, and panics. A panic ends it at once, with 0; the exit code of a
 # good run is 33 (see lane_exit.cpp).
+# It goes with this script, whatever ends that, and with Ctrl-C. Where this machine's disk is full, the guest gets an
+# error: qemu would have it wait.
 boot() {
   local status=0
-  timeout "$boot_seconds" qemu-system-x86_64 -accel tcg,thread=single -cpu max,-cx16 -smp 2 -m "$memory" \
+  : >"$log"
+  setpriv --pdeathsig TERM timeout --foreground "$boot_seconds" qemu-system-x86_64 -accel tcg,thread=single -cpu max,-cx16 -smp 2 -m "$memory" \
     -machine q35 -nodefaults -no-user-config -display none -no-reboot \
     -device isa-debug-exit,iobase=0xf4,iosize=0x04 -serial "file:$log" \
-    -drive "file=$disk,if=virtio,format=raw,cache=unsafe" -kernel "$kernel" -initrd "$initrd" \
+    -drive "file=$disk,if=virtio,format=raw,cache=unsafe,werror=report" -kernel "$kernel" -initrd "$initrd" \
     -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable nowatchdog" || status=$?
   if [[ $status -ne 33 ]] || ! grep -q '^lane: end' "$log"; then
-    say "Lane $lane ended with $status and without all tests run. The end of its log ($log):"
+    local why="with $status"
+    [[ $status -eq 0 ]] && why+=", as after a panic"
+    [[ $status -eq 124 ]] && why="by its time limit of $boot_seconds s"
+    say "Lane $lane ended $why, and without all tests run. The end of its log ($log):"
     tail -n 40 "$log" >&2
-    return 1
+    return "$((status == 124 ? 124 : 1))"
   fi
 }
 
@@ -167,31 +182,34 @@ say "Making lane $lane of build/$preset: $release, $# tests"
 make_initrd
 make_disk "$@"
 say "Booting"
-booted=yes
-if ! boot; then
-  booted=no
-  # The emulated timers of a busy machine can make a kernel give up before it has begun.
-  if ! grep -q '^lane: init' "$log"; then
-    say "The kernel did not start. Once more"
-    mv "$log" "$log.1"
-    if boot; then booted=yes; fi
-  fi
+boot_status=0
+boot || boot_status=$?
+# The emulated timers of a busy machine can make a kernel give up before it has begun.
+if ((boot_status == 1)) && ! grep -q '^lane: init' "$log"; then
+  say "The kernel did not start. Once more"
+  mv "$log" "$log.1"
+  boot_status=0
+  boot || boot_status=$?
 fi
 
-debugfs -R "rdump /lane/out $work" "$disk" 2>/dev/null
-rm -f "$disk"
+debugfs -R "rdump /lane/out $work" "$disk" 2>/dev/null || true
 sed -n 's/\r$//; s/^lane: ran/ran/p' "$log"
 for name in "$@"; do
   status=$(sed -n "s/^$name //p" "$out/outcomes" 2>/dev/null || true)
-  if [[ $status == 0 ]]; then
+  if [[ $status == 0 && -e $out/$name ]]; then
     count_cases "$out/$name" ok
   else
-    echo "$name ended with ${status:-nothing}:"
+    case $status in
+      '') echo "$name did not end:" ;;
+      0) echo "$name left no report:" ;;
+      137) echo "$name was killed, by its time limit of $test_seconds s or for want of memory ($out/dmesg.log):" ;;
+      *) echo "$name ended with $status:" ;;
+    esac
     cat "$out/$name.log" 2>/dev/null || true
     count_cases "$out/$name" failed
   fi
 done
-if [[ $booted == no && $failed -eq 0 ]]; then
+if ((boot_status != 0 && failed == 0)); then
   failed=1
 fi
 print_counts

@@ -10,6 +10,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <array>
@@ -222,6 +223,36 @@ BOOST_AUTO_TEST_CASE(helpers_that_are_hidden) {
   BOOST_TEST(as_nobody_with(capability::bpf,
                             [] { return answer(helper::map_lookup_elem, program_type::socket_filter); }) == "yes");
   BOOST_TEST(as_nobody_with(capability::bpf, [] { return answer(helper::map_lookup_elem); }) == "yes");
+}
+
+// All capabilities, which count for nothing here: the kernel refuses whatever it supports.
+BOOST_AUTO_TEST_CASE(in_a_user_namespace) {
+  auto const in_namespace = [](auto... args) {
+    return test::in_child([&] {
+      test::checked(unshare(CLONE_NEWUSER), "unshare");
+      return answer(args...);
+    });
+  };
+  for (auto const& said :
+       {in_namespace(map_type::hash), in_namespace(program_type::xdp), in_namespace(helper::ringbuf_output),
+        in_namespace(helper::ringbuf_output, program_type::socket_filter)}) {
+    BOOST_TEST(said.starts_with(std::to_string(EPERM) + ": cannot tell"), said);
+    BOOST_TEST(contains(said, "in its user namespace only"), said);
+  }
+}
+
+// It stands in for the others, also for CAP_NET_ADMIN where programs are loaded.
+BOOST_AUTO_TEST_CASE(are_known_with_one_capability) {
+  auto const asked = [](auto... args) {
+    return as_nobody_with(capability::sys_admin, [&] { return answer(args...); });
+  };
+  BOOST_TEST(asked(helper::xdp_adjust_head, program_type::xdp) == "yes");
+  BOOST_TEST(asked(helper::xdp_adjust_head, program_type::sched_cls) ==
+             "no: programs of type sched_cls may not call bpf_xdp_adjust_head on this kernel");
+  auto const any = asked(helper::unspec);
+  BOOST_TEST(any.starts_with("no: "), any);
+  auto const forbidden = asked(program_type::ext);
+  BOOST_TEST((forbidden == "yes" || forbidden.starts_with("no: ")), forbidden);
 }
 
 BOOST_AUTO_TEST_CASE(without_descriptors) {

@@ -56,7 +56,7 @@ int delegate(int context) {
 /// What `f` says in a user namespace of its own, for which root has mounted a bpffs that delegates all. `f` gets the
 /// path of it.
 template <class F>
-std::string with_delegated_bpffs(F f) {
+std::string with_delegated_bpffs(F f, bool delegates = true) {
   int ready[2];
   int mounted[2];
   checked(pipe2(ready, O_CLOEXEC), "pipe2");
@@ -86,7 +86,7 @@ std::string with_delegated_bpffs(F f) {
   int context = -1;
   if (read(ready[0], &context, sizeof context) == static_cast<ssize_t>(sizeof context)) {
     int const fd = take_descriptor(child, context);
-    if (delegate(fd) != 0 || fsconfig(fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    if ((delegates && delegate(fd) != 0) || fsconfig(fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
       problem = "fsconfig: " + std::to_string(errno) + "; ";
     else
       static_cast<void>(write(mounted[1], "", 1) == 1);
@@ -138,6 +138,22 @@ BOOST_AUTO_TEST_CASE(runs_what_it_loaded) {
   BOOST_TEST(said == "3");
 }
 
+BOOST_AUTO_TEST_CASE(that_is_not_given_says_why) {
+  auto const undelegated = with_delegated_bpffs([](std::string const& bpffs) { return load_with(bpffs); }, false);
+  BOOST_TEST(undelegated.starts_with(std::to_string(ENOENT) + ": "), undelegated);
+  BOOST_TEST(contains(undelegated, "no BPF token from /proc/self/fd/"), undelegated);
+  BOOST_TEST(contains(undelegated, "delegate_cmds"), undelegated);
+  auto const at_home = load_with("/sys/fs/bpf");
+  BOOST_TEST(at_home.starts_with(std::to_string(EOPNOTSUPP) + ": "), at_home);
+  BOOST_TEST(contains(at_home, "leave open_options::bpf_token_path empty"), at_home);
+  auto const foreign = test::in_child([] {
+    checked(unshare(CLONE_NEWUSER), "unshare");
+    return load_with("/sys/fs/bpf");
+  });
+  BOOST_TEST(foreign.starts_with(std::to_string(EPERM) + ": "), foreign);
+  BOOST_TEST(contains(foreign, "has to be of the user namespace of this process"), foreign);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 #if LIBBPF_MAJOR_VERSION > 1 || (LIBBPF_MAJOR_VERSION == 1 && LIBBPF_MINOR_VERSION >= 4)
@@ -145,9 +161,10 @@ BOOST_AUTO_TEST_SUITE_END()
 BOOST_AUTO_TEST_CASE(a_path_that_gives_no_token) {
   auto const missing = load_with("/there/is/nothing");
   BOOST_TEST(missing.starts_with(std::to_string(ENOENT) + ": "), missing);
-  BOOST_TEST(contains(missing, "/there/is/nothing"), missing);
+  BOOST_TEST(contains(missing, "no BPF token from /there/is/nothing"), missing);
   auto const other = load_with("/proc");
   BOOST_TEST(other.starts_with(std::to_string(EINVAL) + ": "), other);
+  BOOST_TEST(contains(other, "mount point of a bpffs"), other);
 }
 
 #else

@@ -15,9 +15,11 @@ namespace tinybpf {
 /// Nothing is kept between calls, since the answer may change (a module, a lockdown); a call takes some ten
 /// microseconds, the first one for a type that needs the kernel's types about 10 ms more.
 ///
-/// Errors: EPERM if it cannot be known because the calling thread lacks a capability, which the hint names (with all of
-/// them the kernel's EPERM is an answer: false); ENOMEM, EMFILE and the like; `errc::not_supported` for a number that
-/// has no name in `program_type`. Where the answer is false, the diagnostics' message says why. Thread-safe.
+/// Errors: EPERM if it cannot be known because the calling thread lacks a capability, which the hint names, or is in a
+/// user namespace, where they do not count (otherwise the kernel's EPERM is an answer: false); ENOENT or EACCES if the
+/// type needs the kernel's types, and they cannot be read in /sys/kernel/btf; ENOMEM, EMFILE and the like;
+/// `errc::not_supported` for a number that has no name in `program_type`. Where the answer is false, the diagnostics'
+/// message says why. Thread-safe.
 [[nodiscard]] bool supports(program_type type);
 /// @overload
 bool supports(program_type type, error_code& ec);

@@ -85,8 +85,9 @@ class map {
   static map create(map_type type, std::string_view name, std::uint32_t key_size, std::uint32_t value_size,
                     std::uint32_t max_entries, map_create_options const& options, error_code& ec, diagnostics& details);
 
-  /// The map, of any type, that is pinned at a path; it has the types that the kernel knows of it. Errors: the system's
-  /// ENOENT, EACCES, EPERM and others; `errc::wrong_map_type` if a program or link is pinned there.
+  /// The map, of any type, that is pinned at a path; it has the types that the kernel knows of it. They take
+  /// CAP_SYS_ADMIN: without, as for a map that has none, nothing but sizes is checked, and values are bytes. Errors:
+  /// the system's ENOENT, EACCES, EPERM and others; `errc::wrong_map_type` if a program or link is pinned there.
   [[nodiscard]] static map open_pinned(std::filesystem::path const& path);
   /// @overload
   static map open_pinned(std::filesystem::path const& path, error_code& ec);

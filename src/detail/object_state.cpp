@@ -223,6 +223,30 @@ void object_state::finish_load(error_code& ec, diagnostics& details) {
   phase_ = object_phase::loaded;
 }
 
+namespace {
+
+/// What would help to get a BPF token, if libbpf could not get the one that it was told to take, and from where.
+std::string token_hint(std::string const& log, error_code code, std::string& place) {
+  for (std::string const words : {"to create BPF token from '", "to open BPF FS mount at '"}) {
+    auto const at = log.find(words);
+    if (at == std::string::npos) continue;
+    auto const from = at + words.size();
+    place = log.substr(from, log.find('\'', from) - from);
+    if (words.find("open") != std::string::npos)
+      return "give the mount point of a bpffs as open_options::bpf_token_path";
+    if (code == boost::system::errc::operation_not_supported)
+      return "tokens are for user namespaces: in the first one leave open_options::bpf_token_path empty";
+    if (code == boost::system::errc::operation_not_permitted)
+      return "the bpffs has to be of the user namespace of this process, which has to have CAP_BPF in it";
+    if (code == boost::system::errc::no_such_file_or_directory)
+      return "it delegates nothing: root has to mount it with delegate_cmds and its like";
+    return "it has to be the mount point of a bpffs, on Linux 6.9 or later";
+  }
+  return {};
+}
+
+}  // namespace
+
 void object_state::explain_load_failure(int err, std::string log, error_code& ec, diagnostics& details) const {
   std::string message = "cannot load " + source_;
   // libbpf names the program it stopped at only in its text.
@@ -256,6 +280,11 @@ void object_state::explain_load_failure(int err, std::string log, error_code& ec
     for (auto const& p : programs_)
       if (bpf_program__autoload(p.raw)) needed |= required_capabilities(p.type);
     hint = explain_refusal(needed);
+  }
+  std::string token_place;
+  if (auto token = token_hint(log, code, token_place); !token.empty()) {
+    message += ": no BPF token from " + token_place;
+    hint = std::move(token);
   }
   details.log = std::move(log);
   report(ec, details, code, std::move(message), std::move(hint));

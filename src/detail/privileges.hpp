@@ -13,6 +13,9 @@ namespace tinybpf::detail {
 /// have refused.
 std::string explain_refusal(capability_set needed);
 
+/// Whether the thread is in a user namespace below the first one, in which BPF wants its capabilities.
+bool in_user_namespace() noexcept;
+
 /// What creating a map takes.
 capability_set needed_for_map(map_type type, std::uint32_t map_flags) noexcept;
 

@@ -7,8 +7,11 @@
 
 #include "btf_tables.hpp"
 
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/btf.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -85,6 +88,9 @@ constexpr std::array program_probes{
     program_probe{program_type::netfilter, attach_netfilter},
 };
 
+// The value of a map of type struct_ops.
+constexpr char const* tcp_value = "bpf_struct_ops_tcp_congestion_ops";
+
 struct kernel_place {
   std::uint32_t id = 0;      // 0: there is none
   std::uint32_t member = 0;  // of struct_ops: the index of the function that the program is to be
@@ -116,8 +122,22 @@ kernel_place find_place(char const* name, std::uint32_t kind, error_code& ec, di
   };
   for (auto const& p : program_probes)
     if (p.kernel_place != nullptr) remember(p.kernel_place, p.kernel_place_kind);
-  remember("bpf_struct_ops_tcp_congestion_ops", BTF_KIND_STRUCT);
+  remember(tcp_value, BTF_KIND_STRUCT);
   return known[{name, kind}];
+}
+
+// The answer where `find_place` found none.
+probe_answer without_place(char const* name, error_code ec) {
+  if (!ec) return {from_libbpf(EINVAL), {}, "the kernel's types have no '" + std::string{name} + "'"};
+  // libbpf says the same of a kernel without types, of a file that may not be read, and where there is no sysfs.
+  std::string const file = "/sys/kernel/btf/vmlinux";
+  if (faccessat(AT_FDCWD, file.c_str(), R_OK, AT_EACCESS) == 0)
+    return {ec, {}, "the kernel's types in " + file + " cannot be used", true};
+  int const err = errno;
+  struct statfs system {};
+  if (err == ENOENT && statfs("/sys/kernel", &system) == 0 && system.f_type == SYSFS_MAGIC)
+    return {from_libbpf(EINVAL), {}, "it has no types: there is no " + file};
+  return {from_libbpf(err), {}, "the kernel's types in " + file + " cannot be read; is sysfs mounted?", true};
 }
 
 constexpr bpf_insn return_nothing{BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0};
@@ -187,10 +207,7 @@ probe_answer load_code(program_probe probe, std::span<bpf_insn const> code) {
   diagnostics details;
   if (probe.kernel_place != nullptr) {
     auto const place = find_place(probe.kernel_place, probe.kernel_place_kind, ec, details);
-    auto const no_types = ec == errc::no_btf || ec == boost::system::errc::no_such_file_or_directory;
-    if (ec && !no_types) return {ec, {}, {}};
-    if (place.id == 0)
-      return {from_libbpf(EINVAL), {}, "the kernel's types have no '" + std::string{probe.kernel_place} + "'"};
+    if (place.id == 0) return without_place(probe.kernel_place, ec);
     options.attach_btf_id = place.id;
     if (probe.type == program_type::struct_ops) probe.attach_type = place.member;  // which function it is to be
   }
@@ -320,11 +337,8 @@ probe_answer create_probe(map_type type) {
     case map_type::struct_ops: {
       error_code ec;
       diagnostics details;
-      auto const value = find_place("bpf_struct_ops_tcp_congestion_ops", BTF_KIND_STRUCT, ec, details);
-      auto const no_types = ec == errc::no_btf || ec == boost::system::errc::no_such_file_or_directory;
-      if (ec && !no_types) return {ec, {}, {}};
-      if (value.id == 0)
-        return {from_libbpf(EINVAL), {}, "the kernel's types have no 'bpf_struct_ops_tcp_congestion_ops'"};
+      auto const value = find_place(tcp_value, BTF_KIND_STRUCT, ec, details);
+      if (value.id == 0) return without_place(tcp_value, ec);
       types = load_types();  // the kernel wants some, and does not look into them
       if (types.get() < 0) return {from_libbpf(-types.get()), {}, {}};
       options.btf_fd = static_cast<std::uint32_t>(types.get());

@@ -17,8 +17,9 @@ namespace tinybpf::detail {
 struct probe_answer {
   error_code code;  ///< No error: it was made.
   std::string log;  ///< What the verifier said.
-  /// Why it could not even be asked: the kernel's types lack what the program attaches to.
+  /// Why it could not even be asked: the kernel's types lack what the program attaches to, or cannot be read.
   std::string lacking;
+  bool not_asked = false;  ///< They cannot be read here, which says nothing of the kernel. The code says why.
 };
 
 /// One way to load a program of a type: what it is for, and what it attaches to.

@@ -1,6 +1,7 @@
 // From a map to a ring that can be read.
 #include "losses.hpp"
 #include "mapping.hpp"
+#include "privileges.hpp"
 #include "report.hpp"
 #include "type_registry.hpp"
 
@@ -14,6 +15,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -73,7 +75,9 @@ std::vector<channel_source> map_array(map_core const& array, error_code& ec, dia
     auto const name = array.name + "[" + std::to_string(i) + "]";
     owned_descriptor fd{bpf_map_get_fd_by_id(id)};
     if (fd.get() < 0) {
-      report(ec, details, last_errno(), "cannot open '" + name + "'");
+      auto const code = last_errno();
+      report(ec, details, code, "cannot open '" + name + "'",
+             code == from_libbpf(EPERM) ? explain_refusal(capability::sys_admin) : std::string{});
       return sources;
     }
     sources.push_back(map_ring(std::move(fd), name, ec, details));

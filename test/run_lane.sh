@@ -163,8 +163,9 @@ make_disk() {
 boot() {
   local status=0
   : >"$log"
-  setpriv --pdeathsig TERM timeout --foreground "$boot_seconds" qemu-system-x86_64 -accel tcg,thread=single -cpu max,-cx16 -smp 2 -m "$memory" \
-    -machine q35 -nodefaults -no-user-config -display none -no-reboot \
+  setpriv --pdeathsig TERM timeout --foreground "$boot_seconds" \
+    qemu-system-x86_64 -accel tcg,thread=single -cpu max,-cx16 -smp 2 -m "$memory" -machine q35 \
+    -nodefaults -no-user-config -display none -no-reboot \
     -device isa-debug-exit,iobase=0xf4,iosize=0x04 -serial "file:$log" \
     -drive "file=$disk,if=virtio,format=raw,cache=unsafe,werror=report" -kernel "$kernel" -initrd "$initrd" \
     -append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable nowatchdog" || status=$?

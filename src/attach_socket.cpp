@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 
 #include <bpf/bpf.h>
@@ -56,6 +57,11 @@ constexpr auto cgroup2_magic = 0x63677270;
 bool is_cgroup2(int fd) {
   struct statfs s {};
   return fd >= 0 && fstatfs(fd, &s) == 0 && s.f_type == cgroup2_magic;
+}
+
+bool is_folder(int fd) {
+  struct stat s {};
+  return fstat(fd, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
 // Where a file system of the kind is mounted; empty if it is not.
@@ -140,14 +146,15 @@ bool takes_net_admin(program_type program, cgroup_mode mode) {
 void explain_group(cgroup_target const& t, program_type program, std::string const& section,
                    found_programs const& found, error_code const& ec, diagnostics& details) {
   opened const group{t.cgroup, O_RDONLY | O_DIRECTORY};
-  bool const is_group = is_cgroup2(group.get());
+  bool const is_group = is_cgroup2(group.get()) && is_folder(group.get());
   auto const type = found.type.value_or(attach_type{});
   if (!is_group && (is(ec, EBADF) || is(ec, ENOENT) || is(ec, ENOTDIR) || is(ec, EINVAL))) {
     auto const where = mounted("cgroup2");
-    auto const is_what = is(ec, ENOENT)    ? "there is no such folder"
-                         : is(ec, ENOTDIR) ? "that is no folder"
-                         : group.get() < 0 ? "that is no open descriptor"
-                                           : "that is no control group of version 2";
+    auto const is_what = is(ec, ENOENT)            ? "there is no such folder"
+                         : is(ec, ENOTDIR)         ? "that is no folder"
+                         : is_cgroup2(group.get()) ? "that is a file of a control group, and no folder"
+                         : group.get() < 0         ? "that is no open descriptor"
+                                                   : "that is no control group of version 2";
     details.hint = is_what + (where.empty() ? std::string{"; no cgroup2 file system is mounted here"}
                                             : "; cgroup2 is mounted at " + where);
     if (is(ec, ENOENT) && !where.empty()) details.hint += ", and mkdir below it makes a group";
@@ -174,7 +181,7 @@ void explain_group(cgroup_target const& t, program_type program, std::string con
                                  : ruler + " for itself alone: nobody below it may have one (cgroup_mode::exclusive)";
   } else if (is(ec, E2BIG)) {
     details.hint = "the group has as many programs as it can have, which is 64";
-  } else if (is(ec, ENODEV)) {
+  } else if (is(ec, ENODEV) || is(ec, ENOENT)) {
     details.hint = "the group has been removed";
   }
 }
@@ -243,7 +250,7 @@ std::uint64_t cookie_of(int fd) noexcept {
 
 class socket_attachment final : public attachment {
  public:
-  socket_attachment(int socket, socket_role role) noexcept : socket_{socket}, role_{role} {}
+  socket_attachment(int socket, socket_role role) : socket_{socket}, role_{role} {}
   ~socket_attachment() override {
     if (attached_ && !left()) detach();
   }
@@ -321,7 +328,7 @@ attach_plan plan_of(netns_target const& t, program_core const& core) {
       .types = {program_type::sk_lookup, program_type::flow_dissector},
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
-            opened const space{t.netns, O_RDONLY};
+            opened const space{t.netns, O_RDONLY | O_NONBLOCK};  // a pipe would wait for who writes
             if (space.get() < 0) return errno;
             if (!is_netns(space.get())) return fcntl(space.get(), F_GETFD) < 0 ? EBADF : EINVAL;
             return keep_created(bpf_link_create(p.fd, space.get(), raw(declared_type(p.raw)), nullptr), into);

@@ -33,7 +33,7 @@ namespace detail {
 int attachment::update_program(int, int) noexcept { return EOPNOTSUPP; }
 bool attachment::describe(link_info&) const { return false; }
 
-libbpf_attachment::libbpf_attachment(bpf_link* raw, std::shared_ptr<bpf_object> object, int perf_event) noexcept
+libbpf_attachment::libbpf_attachment(bpf_link* raw, std::shared_ptr<bpf_object> object, int perf_event)
     : raw_{raw}, object_{std::move(object)}, perf_event_{perf_event} {
   // libbpf has 0 for a USDT link, which has none, and a map or a perf event for what is older than bpf_link.
   int const found = bpf_link__fd(raw);
@@ -394,6 +394,8 @@ void link::replace_program(program const& next, program const* expected, error_c
     hint = "another program runs than the expected '" + std::string{expected->name()} + "'";
   else if (err == ENOLINK)
     hint = "what the link was attached to is gone";
+  else if (err == EEXIST)
+    hint = "what the link attached is not there any more: somebody else removed it, or took its place";
   details.program = next.name();
   report(ec, details, detail::from_libbpf(err), what + " to '" + std::string{next.name()} + "'", std::move(hint));
 }

@@ -209,6 +209,9 @@ BOOST_FIXTURE_TEST_CASE(finds_its_interface_by_name, network, *shows("XDP native
       test::kernel_error(ENODEV), "interface 'receiver", "no such interface");
   check_fails([&](auto&... r) { return xdp.attach_xdp("", r...); }, test::kernel_error(ENODEV), "interface ''",
               "no such interface");
+  // The kernel's old calls take what is behind a colon for an address of the interface.
+  check_fails([&](auto&... r) { return xdp.attach_xdp("receiver:1", r...); }, test::kernel_error(ENODEV),
+              "did you mean 'receiver'?", "no such interface");
 }
 
 BOOST_FIXTURE_TEST_CASE(finds_its_interface_by_number, network) {
@@ -379,6 +382,34 @@ BOOST_FIXTURE_TEST_CASE(replacing_takes_more_capabilities, network) {
   BOOST_TEST(pass() == 0);
 }
 
+BOOST_FIXTURE_TEST_CASE(leaves_a_link_that_took_its_place, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  BOOST_REQUIRE(bpf_xdp_detach(receiver, XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto const other = obj.program("xdp_drop").attach_xdp(receiver);
+  BOOST_TEST(other.fd() >= 0);
+  check_stays([&](auto&... r) { link.update_program(xdp, r...); }, EEXIST, "somebody else");
+  error_code ec;
+  diagnostics details;
+  link.detach(ec, details);
+  BOOST_TEST(!ec, details.to_string());
+  BOOST_TEST(pass() == 0);
+}
+
+BOOST_FIXTURE_TEST_CASE(replacement_by_itself_is_not_detached_twice, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  auto former = std::exchange(link, xdp.attach_xdp(receiver, xdp_options{.replace = true}));
+  check_stays([&](auto&... r) { former.update_program(xdp, r...); }, EEXIST, "somebody else");
+  former.detach();
+  auto const before = seen(xdp_a);
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(xdp_a) == before + 1);
+  link.detach();
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(xdp_a) == before + 1);
+}
+
 BOOST_FIXTURE_TEST_CASE(replacement_ends_with_its_interface, network) {
   BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
   auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
@@ -454,7 +485,7 @@ BOOST_FIXTURE_TEST_CASE(has_handle_and_priority_to_itself, network) {
   second.detach();
   BOOST_TEST(order_of_one() == 0);
   BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 7, 3) == 0);
-  remove_clsact(receiver);
+  BOOST_TEST(!has_clsact(receiver));
 }
 
 BOOST_FIXTURE_TEST_CASE(is_updated_in_its_place, network) {
@@ -577,6 +608,69 @@ BOOST_FIXTURE_TEST_CASE(is_over_when_somebody_removes_it, network) {
   shell("ip link delete receiver");
   link.detach(ec, details);
   BOOST_TEST(!ec, details.to_string());
+}
+
+BOOST_FIXTURE_TEST_CASE(is_attached_again_when_somebody_removed_it, network) {
+  auto link = a.attach_tc(receiver);
+  auto const first = link.info();
+  remove_clsact(receiver);
+  auto former = std::exchange(link, a.attach_tc(receiver));
+  // What the kernel chose is the same again.
+  auto const& was = std::get<tinybpf::tc_info>(first.detail);
+  auto const& is = std::get<tinybpf::tc_info>(link.info().detail);
+  BOOST_REQUIRE(was.handle == is.handle);
+  BOOST_REQUIRE(was.priority == is.priority);
+  check_stays([&](auto&... r) { former.update_program(b, r...); }, ENOLINK, "gone");
+  former.detach();
+  BOOST_TEST(order_of_one() == 1);
+  link.detach();
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_FIXTURE_TEST_CASE(says_that_it_cannot_look, network) {
+  for (int more = 0; more < 10; ++more) {
+    auto link = a.attach_tc(receiver, tc_options{.handle = 1, .priority = 1});
+    error_code ec;
+    {
+      test::few_descriptors const limit{more};
+      link.detach(ec);
+    }
+    BOOST_TEST((ec ? ec == test::kernel_error(EMFILE) : more > 0), ec.message());
+    BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 1, 1) == (ec ? a.info().id : 0U));
+    remove_clsact(receiver);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(stays_when_a_forked_child_ends, network) {
+  auto link = a.attach_tc(receiver);
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto replacement = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  test::in_child([&] {
+    link = {};
+    replacement = {};
+    return std::string{};
+  });
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(tc_a) == 1);
+  BOOST_TEST(seen(xdp_a) == 1);
+  link.detach();
+  replacement.detach();
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(tc_a) == 1);
+  BOOST_TEST(seen(xdp_a) == 1);
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_FIXTURE_TEST_CASE(takes_the_place_of_its_own, network) {
+  tc_options const o{.handle = 1, .priority = 1, .replace = true};
+  for (auto const& program : {a, b}) {
+    auto link = a.attach_tc(receiver, o);
+    auto former = std::exchange(link, program.attach_tc(receiver, o));
+    former.detach();
+    BOOST_TEST(order_of_one() == (program.name() == "tc_a" ? 1U : 2U));
+    link.detach();
+    BOOST_TEST(!has_clsact(receiver));
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(leaves_another_interface_with_the_same_number, network) {

@@ -47,7 +47,8 @@ int index_of(interface_ref const& interface) {
     asked.ifr_ifindex = static_cast<int>(number);
     return ioctl(any.get(), SIOCGIFNAME, &asked) == 0 ? static_cast<int>(number) : -errno;
   }
-  if (name->size() >= IFNAMSIZ || name->find('\0') != name->npos) return -ENODEV;
+  // The kernel would take what is in front of a colon.
+  if (name->size() >= IFNAMSIZ || name->find_first_of({"\0:", 2}) != name->npos) return -ENODEV;
   name->copy(asked.ifr_name, name->size());
   return ioctl(any.get(), SIOCGIFINDEX, &asked) == 0 ? asked.ifr_ifindex : -errno;
 }

@@ -189,6 +189,7 @@ void explain_group(cgroup_target const& t, program_type program, std::string con
 // Network namespaces
 
 constexpr auto nsfs_magic = 0x6e736673;
+constexpr int to_look = O_RDONLY | O_NONBLOCK | O_NOCTTY;  // a pipe would wait for somebody who writes
 
 bool is_netns(int fd) {
   struct statfs s {};
@@ -328,14 +329,14 @@ attach_plan plan_of(netns_target const& t, program_core const& core) {
       .types = {program_type::sk_lookup, program_type::flow_dissector},
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
-            opened const space{t.netns, O_RDONLY | O_NONBLOCK};  // a pipe would wait for who writes
+            opened const space{t.netns, to_look};
             if (space.get() < 0) return errno;
             if (!is_netns(space.get())) return fcntl(space.get(), F_GETFD) < 0 ? EBADF : EINVAL;
             return keep_created(bpf_link_create(p.fd, space.get(), raw(declared_type(p.raw)), nullptr), into);
           },
       .explain =
           [t, type = core.type.load()](error_code& ec, diagnostics& details) {
-            if (is(ec, EINVAL) && !is_netns(opened{t.netns, O_RDONLY}.get()))
+            if (is(ec, EINVAL) && !is_netns(opened{t.netns, to_look}.get()))
               details.hint = "that is no network namespace: /proc/PID/ns/net and /run/netns/NAME are";
             else if (is(ec, ENOENT))
               details.hint = "there is no such file: a network namespace is at /proc/PID/ns/net and /run/netns/NAME";
@@ -409,6 +410,8 @@ attach_plan plan_of(socket_target const& t, program_core const&) {
               details.hint = "the socket has a filter already, and can have one";
             else if (is(ec, EPERM))
               details.hint = "the socket's filter is locked (SO_LOCK_FILTER)";
+            else if (is(ec, EOPNOTSUPP) && chooser)
+              details.hint = "the sockets of such a group are of TCP or UDP";
             else if (is(ec, EINVAL) && chooser)
               details.hint = "SO_REUSEPORT has to be set before the socket is bound";
           },

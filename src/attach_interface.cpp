@@ -9,11 +9,11 @@
 #include <linux/netlink.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <sys/socket.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -23,7 +23,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -266,34 +268,49 @@ qdisc_uses& uses() {
   return *all;
 }
 
+struct traffic_question {
+  nlmsghdr header{};
+  tcmsg about{};
+
+  traffic_question(std::uint16_t type, std::uint16_t flags, int index, std::uint32_t parent) {
+    header.nlmsg_len = sizeof *this;
+    header.nlmsg_type = type;
+    header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+    about.tcm_ifindex = index;
+    about.tcm_parent = parent;
+  }
+};
+
 // True also if the kernel does not tell.
 bool has_filters(int index, std::uint32_t parent) noexcept {
-  owned_descriptor const route{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)};
-  struct {
-    nlmsghdr header;
-    tcmsg filter;
-  } request{};
-  request.header.nlmsg_len = sizeof request;
-  request.header.nlmsg_type = RTM_GETTFILTER;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  request.filter.tcm_ifindex = index;
-  request.filter.tcm_parent = parent;
-  if (send(route.get(), &request, sizeof request, 0) < 0) return true;
-  alignas(nlmsghdr) std::array<char, 32768> answer;
-  for (;;) {
-    auto const got = recv(route.get(), answer.data(), answer.size(), 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return true;
-    auto left = static_cast<std::size_t>(got);
-    for (std::size_t at = 0; left - at >= sizeof(nlmsghdr);) {
-      nlmsghdr message;
-      std::memcpy(&message, answer.data() + at, sizeof message);
-      if (message.nlmsg_type == NLMSG_DONE) return false;
-      if (message.nlmsg_type == RTM_NEWTFILTER || message.nlmsg_type == NLMSG_ERROR) return true;
-      at += NLMSG_ALIGN(message.nlmsg_len);
-      if (message.nlmsg_len < sizeof message || at > left) break;
+  traffic_question const question{RTM_GETTFILTER, NLM_F_DUMP, index, parent};
+  bool found = false;
+  int const err = ask_route(question.header, [&](std::uint16_t type, std::span<char const>) {
+    found = type == RTM_NEWTFILTER;
+    return !found;
+  });
+  return found || err != 0;
+}
+
+// clsact was made of the ingress qdisc, which has the same place. The kernel attaches a filter for egress to that one
+// as well, and runs it on what comes in.
+bool has_old_ingress(int index) noexcept {
+  traffic_question const question{RTM_GETQDISC, NLM_F_ECHO | NLM_F_ACK, index, TC_H_INGRESS};
+  bool found = false;
+  ask_route(question.header, [&](std::uint16_t type, std::span<char const> said) {
+    if (type != RTM_NEWQDISC || said.size() < sizeof(tcmsg)) return true;
+    constexpr std::string_view kind{"ingress", 8};  // with its end
+    auto rest = said.subspan(sizeof(tcmsg));
+    for (rtattr field; rest.size() >= sizeof field;) {
+      std::memcpy(&field, rest.data(), sizeof field);
+      if (field.rta_len < sizeof field || field.rta_len > rest.size()) break;
+      if (field.rta_type == TCA_KIND)
+        found = std::string_view{rest.data() + sizeof field, field.rta_len - sizeof field} == kind;
+      rest = rest.subspan(std::min<std::size_t>(RTA_ALIGN(field.rta_len), rest.size()));
     }
-  }
+    return true;
+  });
+  return found;
 }
 
 struct tc_hook : sized<bpf_tc_hook> {
@@ -391,6 +408,7 @@ class tc_attachment final : public attachment {
         use.made = true;
         use.filters.clear();  // what there was went with the qdisc that it was in
       }
+      if (made != 0 && point_ == BPF_TC_EGRESS && has_old_ingress(index_)) return EINVAL;
       // What failed may have failed because somebody removed the qdisc in between.
       if (again && made == -EEXIST) return last_;
       tc_hook hook{index_, point_};
@@ -599,6 +617,10 @@ attach_plan plan_of(xdp_target const& t, program_core const&) {
               details.hint =
                   "the interface has an XDP program already that is behind a link, whose owner alone can replace it "
                   "(link::update_program), or that is being replaced by somebody else: `bpftool net` shows it";
+            else if (is(ec, EEXIST) && t.options.replace)
+              details.hint =
+                  "the interface has an XDP program in another mode, or it is being replaced by somebody else: "
+                  "`bpftool net` shows it, and xdp_mode::any takes its place in the mode that it has";
             else if (is(ec, EBUSY) || is(ec, EEXIST))
               details.hint =
                   "the interface has an XDP program already, and can have one only, whether native or generic: "
@@ -630,6 +652,10 @@ attach_plan plan_of(tc_target const& t, program_core const&) {
               details.hint =
                   "there is a filter with this handle and priority already: leave them 0 and the kernel chooses, or "
                   "tc_options::replace takes its place";
+            else if (is(ec, ENOSPC))
+              details.hint = "a filter has 32768, the last priority that the kernel would choose: give another";
+            else if (is(ec, EOPNOTSUPP))
+              details.hint = "the interface's clsact is a shared block, which filters are added to by its number only";
             else if (is(ec, ENOENT))
               details.hint = "the kernel has no clsact (CONFIG_NET_SCH_INGRESS) or no BPF filters (CONFIG_NET_CLS_BPF)";
             else if (is(ec, EINVAL))

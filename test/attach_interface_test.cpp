@@ -1,4 +1,5 @@
 // Programs on interfaces of a network namespace that each case makes for itself, and on the packet filter's hooks.
+#include "descriptor.hpp"
 #include "features.hpp"
 #include "few_descriptors.hpp"
 #include "own_network.hpp"
@@ -14,7 +15,9 @@
 
 #include <arpa/inet.h>
 #include <linux/if_link.h>
+#include <linux/netlink.h>
 #include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 
 #include <bpf/bpf.h>
@@ -93,6 +96,27 @@ void remove_clsact(int index) {
   quiet_libbpf const quiet;
   tc_hook hook{index, BPF_TC_INGRESS | BPF_TC_EGRESS};
   bpf_tc_hook_destroy(&hook);
+}
+// The qdisc that was there before clsact, which takes the same place.
+void make_old_ingress(int index) {
+  struct {
+    nlmsghdr header;
+    tcmsg about;
+    rtattr field;
+    std::array<char, 8> kind;
+  } request{{sizeof request, RTM_NEWQDISC, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0, 0},
+            {AF_UNSPEC, 0, 0, index, TC_H_MAKE(TC_H_INGRESS, 0), TC_H_INGRESS, 0},
+            {static_cast<unsigned short>(RTA_LENGTH(8)), TCA_KIND},
+            {"ingress"}};
+  test::descriptor const route{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), "socket"};
+  checked(static_cast<int>(send(route, &request, sizeof request, 0)), "send");
+  struct {
+    nlmsghdr header;
+    nlmsgerr error;
+  } answer{};
+  checked(static_cast<int>(recv(route, &answer, sizeof answer, 0)), "recv");
+  BOOST_REQUIRE(answer.header.nlmsg_type == NLMSG_ERROR);
+  BOOST_REQUIRE(answer.error.error == 0);
 }
 bool has_clsact(int index) {
   if (!make_clsact(index)) return true;
@@ -209,6 +233,15 @@ BOOST_FIXTURE_TEST_CASE(finds_its_interface_by_name, network, *shows("XDP native
       test::kernel_error(ENODEV), "interface 'receiver", "no such interface");
   check_fails([&](auto&... r) { return xdp.attach_xdp("", r...); }, test::kernel_error(ENODEV), "interface ''",
               "no such interface");
+  std::string const long_name = "receiver_by_a_much_longer_name";
+  shell("ip link property add dev sender altname " + long_name);
+  {
+    auto const other = xdp.attach_xdp(long_name);
+    BOOST_TEST(std::get<tinybpf::xdp_info>(other.info().detail).ifindex == static_cast<std::uint32_t>(sender));
+  }
+  for (auto const& none : {long_name + "r", std::string(127, 'r'), std::string(5000, 'r')})
+    check_fails([&](auto&... r) { return xdp.attach_xdp(none, r...); }, test::kernel_error(ENODEV), "r'",
+                "no such interface");
   // The kernel's old calls take what is behind a colon for an address of the interface.
   check_fails([&](auto&... r) { return xdp.attach_xdp("receiver:1", r...); }, test::kernel_error(ENODEV),
               "did you mean 'receiver'?", "no such interface");
@@ -286,6 +319,14 @@ BOOST_FIXTURE_TEST_CASE(replaces_what_has_no_link, network) {
     BOOST_TEST(pass() == 1);
     BOOST_TEST(seen(xdp_a) == before + 1);
   }
+
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, dropping.fd(), XDP_FLAGS_SKB_MODE, nullptr) == 0);
+  check_fails(
+      [&](auto&... r) {
+        return xdp.attach_xdp(receiver, xdp_options{.mode = xdp_mode::native, .replace = true}, r...);
+      },
+      test::kernel_error(EEXIST), "(receiver)", "in another mode");
+  BOOST_REQUIRE(bpf_xdp_detach(receiver, XDP_FLAGS_SKB_MODE, nullptr) == 0);
 
   // Nothing there: a link as ever, whose place nobody takes.
   auto const link = xdp.attach_xdp(receiver, replace);
@@ -547,6 +588,23 @@ BOOST_FIXTURE_TEST_CASE(leaves_a_qdisc_that_it_found, network) {
   a.attach_tc(receiver).detach();
   BOOST_TEST(has_clsact(receiver));
   remove_clsact(receiver);
+}
+
+BOOST_FIXTURE_TEST_CASE(is_not_put_on_ingress_for_egress, network) {
+  make_old_ingress(receiver);
+  check_fails([&](auto&... r) { return drop.attach_tc(receiver, tc_options{.direction = tc_direction::egress}, r...); },
+              test::kernel_error(EINVAL), "the clsact egress", "old ingress qdisc has no egress");
+  BOOST_TEST(pass(3) == 3);
+  BOOST_TEST(seen(tc_drop) == 0);
+  auto const link = drop.attach_tc(receiver);
+  pass(3);
+  BOOST_TEST(seen(tc_drop) == 3);
+}
+
+BOOST_FIXTURE_TEST_CASE(says_that_the_kernel_has_no_priority_left, network) {
+  auto const last = a.attach_tc(receiver, tc_options{.priority = 32768});
+  check_fails([&](auto&... r) { return b.attach_tc(receiver, r...); }, test::kernel_error(ENOSPC), "clsact ingress",
+              "give another");
 }
 
 BOOST_FIXTURE_TEST_CASE(leaves_the_qdisc_to_others, network) {

@@ -100,6 +100,10 @@ int attach_cgroup(cgroup_target const& t, bool undecided, attach_subject const& 
   if (undecided && !t.options.type) return EINVAL;
   found.type = t.options.type ? *t.options.type : declared_type(p.raw);
   auto const type = raw(*found.type);
+  // Kernels before 6.9 let a link run such a program at any other hook, on what is no packet.
+  if (bpf_program__type(p.raw) == BPF_PROG_TYPE_CGROUP_SKB && type != BPF_CGROUP_INET_INGRESS &&
+      type != BPF_CGROUP_INET_EGRESS)
+    return EINVAL;
   auto const mode = t.options.mode;
   if (mode == cgroup_mode::link) return keep_created(bpf_link_create(p.fd, group.get(), type, nullptr), into);
   if (bpf_program__type(p.raw) == BPF_PROG_TYPE_LSM) return EINVAL;
@@ -251,7 +255,7 @@ std::uint64_t cookie_of(int fd) noexcept {
 
 class socket_attachment final : public attachment {
  public:
-  socket_attachment(int socket, socket_role role) : socket_{socket}, role_{role} {}
+  socket_attachment(int socket, socket_role role) noexcept : socket_{socket}, role_{role} {}
   ~socket_attachment() override {
     if (attached_ && !left()) detach();
   }

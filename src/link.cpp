@@ -33,7 +33,7 @@ namespace detail {
 int attachment::update_program(int, int) noexcept { return EOPNOTSUPP; }
 bool attachment::describe(link_info&) const { return false; }
 
-libbpf_attachment::libbpf_attachment(bpf_link* raw, std::shared_ptr<bpf_object> object, int perf_event)
+libbpf_attachment::libbpf_attachment(bpf_link* raw, std::shared_ptr<bpf_object> object, int perf_event) noexcept
     : raw_{raw}, object_{std::move(object)}, perf_event_{perf_event} {
   // libbpf has 0 for a USDT link, which has none, and a map or a perf event for what is older than bpf_link.
   int const found = bpf_link__fd(raw);

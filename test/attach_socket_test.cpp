@@ -327,6 +327,11 @@ BOOST_FIXTURE_TEST_CASE(takes_the_direction_from_the_options, in_group) {
   }
   check_fails([&](auto&... r) { return p.attach_cgroup(group.path(), cgroup_options{.type = attach_type::xdp}, r...); },
               test::kernel_error(EINVAL), "as xdp", "not loaded for xdp");
+  check_fails(
+      [&](auto&... r) {
+        return p.attach_cgroup(group.path(), cgroup_options{.type = attach_type::cgroup_inet_sock_create}, r...);
+      },
+      test::kernel_error(EINVAL), "as cgroup_inet_sock_create", "not loaded for cgroup_inet_sock_create");
 }
 
 BOOST_FIXTURE_TEST_CASE(refuses_sockets, in_group, *shows("cgroup/sock_create")) {

@@ -1,7 +1,6 @@
 // The attachments behind a link.
 #pragma once
 
-#include <tinybpf/detail/fork_count.hpp>
 #include <tinybpf/detail/owned_descriptor.hpp>
 #include <tinybpf/link.hpp>
 
@@ -45,13 +44,11 @@ class attachment {
   /// can leave it. The kernel ends what is not so with its last descriptor.
   virtual bool stays_by_itself() const noexcept { return false; }
 
-  /// From now on destroying it releases what this process holds of it, and detaches nothing. So does a forked child,
-  /// which shares what its parent attached.
+  /// From now on destroying it releases what this process holds of it, and detaches nothing.
   void leave() noexcept { left_ = true; }
-  bool left() const noexcept { return left_ || made_by_.forked(); }
+  bool left() const noexcept { return left_; }
 
  private:
-  fork_mark made_by_;
   bool left_ = false;
 };
 
@@ -62,7 +59,7 @@ class libbpf_attachment final : public attachment {
   /// there: a USDT link frees its cookies there. `perf_event` is the descriptor that the caller opened and libbpf took
   /// over (bpf_program__attach_perf_event), or -1: libbpf stops the event when it frees the link, which one that is
   /// left must not see.
-  libbpf_attachment(bpf_link* raw, std::shared_ptr<bpf_object> object, int perf_event = -1);
+  libbpf_attachment(bpf_link* raw, std::shared_ptr<bpf_object> object, int perf_event = -1) noexcept;
   ~libbpf_attachment() override;
 
   int fd() const noexcept override { return fd_; }
@@ -78,7 +75,7 @@ class libbpf_attachment final : public attachment {
 /// A descriptor of a bpf_link that is attached already.
 class descriptor_attachment final : public attachment {
  public:
-  explicit descriptor_attachment(owned_descriptor fd) : fd_{std::move(fd)} {}
+  explicit descriptor_attachment(owned_descriptor fd) noexcept : fd_{std::move(fd)} {}
 
   int fd() const noexcept override { return fd_.get(); }
   int detach() noexcept override;

@@ -101,7 +101,7 @@ std::uint32_t id_of_program(int fd) noexcept;
 class direct_attachment final : public attachment {
  public:
   /// Nothing is attached before attach() is called.
-  direct_attachment(owned_descriptor program, owned_descriptor place, bpf_attach_type type)
+  direct_attachment(owned_descriptor program, owned_descriptor place, bpf_attach_type type) noexcept
       : program_{std::move(program)}, place_{std::move(place)}, type_{type} {}
   ~direct_attachment() override;
 

@@ -699,26 +699,6 @@ BOOST_FIXTURE_TEST_CASE(says_that_it_cannot_look, network) {
   }
 }
 
-BOOST_FIXTURE_TEST_CASE(stays_when_a_forked_child_ends, network) {
-  auto link = a.attach_tc(receiver);
-  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
-  auto replacement = xdp.attach_xdp(receiver, xdp_options{.replace = true});
-  test::in_child([&] {
-    link = {};
-    replacement = {};
-    return std::string{};
-  });
-  BOOST_TEST(pass() == 1);
-  BOOST_TEST(seen(tc_a) == 1);
-  BOOST_TEST(seen(xdp_a) == 1);
-  link.detach();
-  replacement.detach();
-  BOOST_TEST(pass() == 1);
-  BOOST_TEST(seen(tc_a) == 1);
-  BOOST_TEST(seen(xdp_a) == 1);
-  BOOST_TEST(!has_clsact(receiver));
-}
-
 BOOST_FIXTURE_TEST_CASE(takes_the_place_of_its_own, network) {
   tc_options const o{.handle = 1, .priority = 1, .replace = true};
   for (auto const& program : {a, b}) {

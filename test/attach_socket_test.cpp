@@ -688,22 +688,6 @@ BOOST_FIXTURE_TEST_CASE(says_that_the_group_is_removed, sockets) {
   close(fd);
 }
 
-BOOST_FIXTURE_TEST_CASE(stays_when_a_forked_child_ends, in_group) {
-  auto to = bound<udp::socket>(io);
-  auto in_the_group = program("on_ingress").attach_cgroup(group.path(), cgroup_options{.mode = cgroup_mode::exclusive});
-  auto on_socket = program("on_datagram").attach_to(to);
-  test::in_child([&] {
-    in_the_group = {};
-    on_socket = {};
-    return std::string{};
-  });
-  group.run([] { return send_one(); });
-  BOOST_TEST(seen(ingress) == 1);
-  auto from = bound<udp::socket>(io);
-  sent_to(from, to);
-  BOOST_TEST(seen(filter) == 1);
-}
-
 BOOST_FIXTURE_TEST_CASE(says_what_is_no_group, in_group) {
   auto const p = program("on_ingress");
   auto const mount = "cgroup2 is mounted at " + test::cgroup2_mount().string();

@@ -9,11 +9,11 @@
 #include <linux/netlink.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <sys/socket.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -23,7 +23,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -39,6 +41,51 @@ void explain_interface(interface_ref const& interface, error_code const& ec, dia
   details.hint = "this network namespace has no such interface: `ip link` lists those it has";
   if (name != nullptr) details.message += "; " + near_names(*name, details.names);
 }
+
+struct place_of_interface {
+  dev_t netns_device = 0;
+  ino_t netns_inode = 0;
+  int index = 0;
+  auto operator<=>(place_of_interface const&) const = default;
+};
+
+place_of_interface place_of(kept_netns const& netns, int index) { return {netns.device(), netns.inode(), index}; }
+
+// Whom of this process a place is by now. The kernel tells one program from another, but not who attached it: when ours
+// come one after the other with the same program, none but the last may detach it.
+template <class Place>
+class last_comers {
+  using list = std::map<Place, attachment const*>;
+
+ public:
+  using seat = typename list::node_type;
+
+  // Memory, before there is anything to lose.
+  static seat seat_for(attachment const* who) {
+    list one;
+    return one.extract(one.emplace(Place{}, who).first);
+  }
+  void sit_down(seat s, Place const& where) {
+    s.key() = where;
+    all_.erase(where);
+    all_.insert(std::move(s));
+  }
+  bool has(Place const& where, attachment const* who) const {
+    auto const at = all_.find(where);
+    return at != all_.end() && at->second == who;
+  }
+  // False if it was another's.
+  bool stand_up(Place const& where, attachment const* who) {
+    if (!has(where, who)) return false;
+    all_.erase(where);
+    return true;
+  }
+  bool empty() const { return all_.empty(); }
+  void clear() { all_.clear(); }
+
+ private:
+  list all_;
+};
 
 // XDP
 
@@ -56,23 +103,47 @@ std::uint32_t flags_of(xdp_mode mode) {
   return 0;
 }
 
+struct place_of_xdp {
+  place_of_interface interface;
+  std::uint32_t mode = 0;
+  auto operator<=>(place_of_xdp const&) const = default;
+};
+
+struct xdp_uses {
+  std::mutex mutex;
+  last_comers<place_of_xdp> last;
+};
+
+// Never destroyed: links that are static variables may be older.
+xdp_uses& replacements() {
+  static auto* const all = new xdp_uses;
+  return *all;
+}
+
 // A program that was put in the place of another. The kernel detaches it only if it is still there.
 class xdp_attachment final : public attachment {
  public:
   xdp_attachment(int index, std::uint32_t mode, owned_descriptor program)
       : index_{index}, mode_{mode}, program_{std::move(program)} {}
   ~xdp_attachment() override {
-    if (attached_ && !left()) detach();
+    if (!attached_) return;
+    if (left())
+      forget();
+    else
+      detach();
   }
 
-  int attach(int in_place_of) noexcept {
+  int attach(int in_place_of) {
     // To the kernel no descriptor means no program: it would only remove the other one.
     if (program_.get() < 0) return EMFILE;
     if (netns_.error() != 0) return netns_.error();
+    auto seat = last_comers<place_of_xdp>::seat_for(this);
     auto options = sized<bpf_xdp_attach_opts>();
     options.old_prog_fd = in_place_of;
+    std::lock_guard const lock{replacements().mutex};
     int const err = bpf_xdp_attach(index_, program_.get(), mode_ | XDP_FLAGS_REPLACE, &options);
     attached_ = err == 0;
+    if (attached_) replacements().last.sit_down(std::move(seat), place());
     return err;
   }
 
@@ -82,13 +153,15 @@ class xdp_attachment final : public attachment {
     if (expected >= 0 && id_of_program(expected) != id_of_program(program_.get())) return EPERM;
     auto copy = duplicate_of(next);
     if (copy.get() < 0) return errno;
-    int const err = netns_.call([&] {
+    int const err = std::abs(netns_.call([&] {
+      std::lock_guard const lock{replacements().mutex};
+      if (!replacements().last.has(place(), this)) return EEXIST;
       auto options = sized<bpf_xdp_attach_opts>();
       options.old_prog_fd = program_.get();
       return bpf_xdp_attach(index_, copy.get(), mode_ | XDP_FLAGS_REPLACE, &options);
-    });
+    }));
     if (err == 0) program_ = std::move(copy);
-    return err;
+    return err == EBUSY ? EEXIST : err;  // there is a link now
   }
 
   bool describe(link_info& into) const override {
@@ -100,15 +173,25 @@ class xdp_attachment final : public attachment {
   int detach() noexcept override {
     if (!std::exchange(attached_, false)) return 0;
     int const err = std::abs(netns_.call([&] {
+      std::lock_guard const lock{replacements().mutex};
+      if (!replacements().last.stand_up(place(), this)) return 0;
       auto options = sized<bpf_xdp_attach_opts>();
       options.old_prog_fd = program_.get();
       return bpf_xdp_detach(index_, mode_ | XDP_FLAGS_REPLACE, &options);
     }));
     program_.reset(-1);
-    return err == ENODEV || err == EEXIST ? 0 : err;  // no interface, or not this program on it
+    // No interface, another program on it, or one behind a link.
+    return err == ENODEV || err == EEXIST || err == EBUSY ? 0 : err;
   }
 
  private:
+  place_of_xdp place() const { return {place_of(netns_, index_), mode_}; }
+
+  void forget() const noexcept {
+    std::lock_guard const lock{replacements().mutex};
+    replacements().last.stand_up(place(), this);
+  }
+
   int index_;
   std::uint32_t mode_;
   owned_descriptor program_;
@@ -161,22 +244,22 @@ int attach_xdp(xdp_target const& t, attach_subject const& p, attachment_list& in
 
 // clsact
 
-struct place_of_qdisc {
-  dev_t netns_device;
-  ino_t netns_inode;
-  int index;
-  auto operator<=>(place_of_qdisc const&) const = default;
+struct place_of_filter {
+  bpf_tc_attach_point point = BPF_TC_INGRESS;
+  std::uint32_t handle = 0;
+  std::uint32_t priority = 0;
+  auto operator<=>(place_of_filter const&) const = default;
 };
 
 // Of one interface's qdisc, in this process.
 struct qdisc_use {
-  int filters = 0;
+  last_comers<place_of_filter> filters;
   bool made = false;  // it was not there before
 };
 
 struct qdisc_uses {
   std::mutex mutex;
-  std::map<place_of_qdisc, qdisc_use> all;
+  std::map<place_of_interface, qdisc_use> all;
 };
 
 // Never destroyed: links that are static variables may be older.
@@ -185,34 +268,49 @@ qdisc_uses& uses() {
   return *all;
 }
 
+struct traffic_question {
+  nlmsghdr header{};
+  tcmsg about{};
+
+  traffic_question(std::uint16_t type, std::uint16_t flags, int index, std::uint32_t parent) {
+    header.nlmsg_len = sizeof *this;
+    header.nlmsg_type = type;
+    header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+    about.tcm_ifindex = index;
+    about.tcm_parent = parent;
+  }
+};
+
 // True also if the kernel does not tell.
 bool has_filters(int index, std::uint32_t parent) noexcept {
-  owned_descriptor const route{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)};
-  struct {
-    nlmsghdr header;
-    tcmsg filter;
-  } request{};
-  request.header.nlmsg_len = sizeof request;
-  request.header.nlmsg_type = RTM_GETTFILTER;
-  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  request.filter.tcm_ifindex = index;
-  request.filter.tcm_parent = parent;
-  if (send(route.get(), &request, sizeof request, 0) < 0) return true;
-  alignas(nlmsghdr) std::array<char, 32768> answer;
-  for (;;) {
-    auto const got = recv(route.get(), answer.data(), answer.size(), 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return true;
-    auto left = static_cast<std::size_t>(got);
-    for (std::size_t at = 0; left - at >= sizeof(nlmsghdr);) {
-      nlmsghdr message;
-      std::memcpy(&message, answer.data() + at, sizeof message);
-      if (message.nlmsg_type == NLMSG_DONE) return false;
-      if (message.nlmsg_type == RTM_NEWTFILTER || message.nlmsg_type == NLMSG_ERROR) return true;
-      at += NLMSG_ALIGN(message.nlmsg_len);
-      if (message.nlmsg_len < sizeof message || at > left) break;
+  traffic_question const question{RTM_GETTFILTER, NLM_F_DUMP, index, parent};
+  bool found = false;
+  int const err = ask_route(question.header, [&](std::uint16_t type, std::span<char const>) {
+    found = type == RTM_NEWTFILTER;
+    return !found;
+  });
+  return found || err != 0;
+}
+
+// clsact was made of the ingress qdisc, which has the same place. The kernel attaches a filter for egress to that one
+// as well, and runs it on what comes in.
+bool has_old_ingress(int index) noexcept {
+  traffic_question const question{RTM_GETQDISC, NLM_F_ECHO | NLM_F_ACK, index, TC_H_INGRESS};
+  bool found = false;
+  ask_route(question.header, [&](std::uint16_t type, std::span<char const> said) {
+    if (type != RTM_NEWQDISC || said.size() < sizeof(tcmsg)) return true;
+    constexpr std::string_view kind{"ingress", 8};  // with its end
+    auto rest = said.subspan(sizeof(tcmsg));
+    for (rtattr field; rest.size() >= sizeof field;) {
+      std::memcpy(&field, rest.data(), sizeof field);
+      if (field.rta_len < sizeof field || field.rta_len > rest.size()) break;
+      if (field.rta_type == TCA_KIND)
+        found = std::string_view{rest.data() + sizeof field, field.rta_len - sizeof field} == kind;
+      rest = rest.subspan(std::min<std::size_t>(RTA_ALIGN(field.rta_len), rest.size()));
     }
-  }
+    return true;
+  });
+  return found;
 }
 
 struct tc_hook : sized<bpf_tc_hook> {
@@ -252,16 +350,15 @@ class tc_attachment final : public attachment {
 
   int attach(int program, bool replace) {
     if (netns_.error() != 0) return netns_.error();
+    auto seat = last_comers<place_of_filter>::seat_for(this);
     std::lock_guard const lock{uses().mutex};
-    auto const at = uses().all.try_emplace({netns_.device(), netns_.inode(), index_}).first;
+    auto const at = uses().all.try_emplace(place_of(netns_, index_)).first;
     int const err = make_qdisc_and_attach(program, replace, at->second);
     attached_ = err == 0;
-    if (attached_) {
-      ++at->second.filters;
-    } else if (at->second.filters == 0) {
-      if (at->second.made) remove_if_empty(index_);
-      uses().all.erase(at);
-    }
+    if (attached_)
+      at->second.filters.sit_down(std::move(seat), place());
+    else
+      end_if_unused(at);
     return err;
   }
 
@@ -271,7 +368,9 @@ class tc_attachment final : public attachment {
   int update_program(int next, int expected) noexcept override {
     return netns_.call([&] {
       std::lock_guard const lock{uses().mutex};
-      if (!is_there()) return ENOLINK;
+      auto const at = uses().all.find(place_of(netns_, index_));
+      if (at == uses().all.end() || !at->second.filters.has(place(), this)) return ENOLINK;
+      if (int const err = look(); err != 0) return err;
       if (expected >= 0 && id_of_program(expected) != program_id_) return EPERM;
       tc_hook hook{index_, point_};
       auto options = sized<bpf_tc_opts>();
@@ -305,7 +404,11 @@ class tc_attachment final : public attachment {
       tc_hook whole{index_, both_points};
       int const made = bpf_tc_hook_create(&whole);
       if (made != 0 && made != -EEXIST) return made;
-      use.made = use.made || made == 0;
+      if (made == 0) {
+        use.made = true;
+        use.filters.clear();  // what there was went with the qdisc that it was in
+      }
+      if (made != 0 && point_ == BPF_TC_EGRESS && has_old_ingress(index_)) return EINVAL;
       // What failed may have failed because somebody removed the qdisc in between.
       if (again && made == -EEXIST) return last_;
       tc_hook hook{index_, point_};
@@ -325,40 +428,52 @@ class tc_attachment final : public attachment {
     }
   }
 
-  bool is_there() const noexcept {
+  place_of_filter place() const { return {point_, handle_, priority_}; }
+
+  // 0 if the filter is there and runs our program, ENOLINK if not, or why that cannot be told.
+  int look() const noexcept {
     tc_hook hook{index_, point_};
     auto options = sized<bpf_tc_opts>();
     options.handle = handle_;
     options.priority = priority_;
-    return bpf_tc_query(&hook, &options) == 0 && options.prog_id == program_id_;
+    int const err = std::abs(bpf_tc_query(&hook, &options));
+    // No such filter; no interface; no qdisc, or a filter of another kind.
+    if (err == ENOENT || err == ENODEV || err == EINVAL) return ENOLINK;
+    return err == 0 && options.prog_id != program_id_ ? ENOLINK : err;
   }
 
   int detach_here() const {
     std::lock_guard const lock{uses().mutex};
-    auto const at = uses().all.find({netns_.device(), netns_.inode(), index_});
-    int err = 0;
-    if (is_there()) {
+    auto const at = uses().all.find(place_of(netns_, index_));
+    if (at == uses().all.end() || !at->second.filters.stand_up(place(), this)) return 0;
+    int err = look();
+    if (err == 0) {
       tc_hook hook{index_, point_};
       auto options = sized<bpf_tc_opts>();
       options.handle = handle_;
       options.priority = priority_;
       err = std::abs(bpf_tc_detach(&hook, &options));
-      if (err == ENOENT || err == ENODEV || !is_there()) err = 0;
-    } else if (at != uses().all.end()) {
+      if (err == ENOENT || err == ENODEV || (err != 0 && look() == ENOLINK)) err = 0;
+    } else if (err == ENOLINK) {
       at->second.made = false;  // somebody else rules here, or it is another interface with the old one's number
+      err = 0;
     }
-    if (at != uses().all.end() && --at->second.filters == 0) {
-      if (at->second.made) remove_if_empty(index_);
-      uses().all.erase(at);
-    }
+    end_if_unused(at);
     return err;
   }
 
   // From now on the filter is as one of somebody else's.
   void forget() const noexcept {
     std::lock_guard const lock{uses().mutex};
-    auto const at = uses().all.find({netns_.device(), netns_.inode(), index_});
-    if (at != uses().all.end() && --at->second.filters == 0) uses().all.erase(at);
+    auto const at = uses().all.find(place_of(netns_, index_));
+    if (at == uses().all.end() || !at->second.filters.stand_up(place(), this)) return;
+    if (at->second.filters.empty()) uses().all.erase(at);
+  }
+
+  void end_if_unused(std::map<place_of_interface, qdisc_use>::iterator at) const {
+    if (!at->second.filters.empty()) return;
+    if (at->second.made) remove_if_empty(index_);
+    uses().all.erase(at);
   }
 
   int index_;
@@ -502,6 +617,10 @@ attach_plan plan_of(xdp_target const& t, program_core const&) {
               details.hint =
                   "the interface has an XDP program already that is behind a link, whose owner alone can replace it "
                   "(link::update_program), or that is being replaced by somebody else: `bpftool net` shows it";
+            else if (is(ec, EEXIST) && t.options.replace)
+              details.hint =
+                  "the interface has an XDP program in another mode, or it is being replaced by somebody else: "
+                  "`bpftool net` shows it, and xdp_mode::any takes its place in the mode that it has";
             else if (is(ec, EBUSY) || is(ec, EEXIST))
               details.hint =
                   "the interface has an XDP program already, and can have one only, whether native or generic: "
@@ -533,6 +652,10 @@ attach_plan plan_of(tc_target const& t, program_core const&) {
               details.hint =
                   "there is a filter with this handle and priority already: leave them 0 and the kernel chooses, or "
                   "tc_options::replace takes its place";
+            else if (is(ec, ENOSPC))
+              details.hint = "a filter has 32768, the last priority that the kernel would choose: give another";
+            else if (is(ec, EOPNOTSUPP))
+              details.hint = "the interface's clsact is a shared block, which filters are added to by its number only";
             else if (is(ec, ENOENT))
               details.hint = "the kernel has no clsact (CONFIG_NET_SCH_INGRESS) or no BPF filters (CONFIG_NET_CLS_BPF)";
             else if (is(ec, EINVAL))

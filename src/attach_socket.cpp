@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 
 #include <bpf/bpf.h>
@@ -58,6 +59,11 @@ bool is_cgroup2(int fd) {
   return fd >= 0 && fstatfs(fd, &s) == 0 && s.f_type == cgroup2_magic;
 }
 
+bool is_folder(int fd) {
+  struct stat s {};
+  return fstat(fd, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
 // Where a file system of the kind is mounted; empty if it is not.
 std::string mounted(std::string_view kind) {
   std::ifstream mounts{"/proc/self/mounts"};
@@ -94,6 +100,10 @@ int attach_cgroup(cgroup_target const& t, bool undecided, attach_subject const& 
   if (undecided && !t.options.type) return EINVAL;
   found.type = t.options.type ? *t.options.type : declared_type(p.raw);
   auto const type = raw(*found.type);
+  // Kernels before 6.9 let a link run such a program at any other hook, on what is no packet.
+  if (bpf_program__type(p.raw) == BPF_PROG_TYPE_CGROUP_SKB && type != BPF_CGROUP_INET_INGRESS &&
+      type != BPF_CGROUP_INET_EGRESS)
+    return EINVAL;
   auto const mode = t.options.mode;
   if (mode == cgroup_mode::link) return keep_created(bpf_link_create(p.fd, group.get(), type, nullptr), into);
   if (bpf_program__type(p.raw) == BPF_PROG_TYPE_LSM) return EINVAL;
@@ -140,14 +150,15 @@ bool takes_net_admin(program_type program, cgroup_mode mode) {
 void explain_group(cgroup_target const& t, program_type program, std::string const& section,
                    found_programs const& found, error_code const& ec, diagnostics& details) {
   opened const group{t.cgroup, O_RDONLY | O_DIRECTORY};
-  bool const is_group = is_cgroup2(group.get());
+  bool const is_group = is_cgroup2(group.get()) && is_folder(group.get());
   auto const type = found.type.value_or(attach_type{});
   if (!is_group && (is(ec, EBADF) || is(ec, ENOENT) || is(ec, ENOTDIR) || is(ec, EINVAL))) {
     auto const where = mounted("cgroup2");
-    auto const is_what = is(ec, ENOENT)    ? "there is no such folder"
-                         : is(ec, ENOTDIR) ? "that is no folder"
-                         : group.get() < 0 ? "that is no open descriptor"
-                                           : "that is no control group of version 2";
+    auto const is_what = is(ec, ENOENT)            ? "there is no such folder"
+                         : is(ec, ENOTDIR)         ? "that is no folder"
+                         : is_cgroup2(group.get()) ? "that is a file of a control group, and no folder"
+                         : group.get() < 0         ? "that is no open descriptor"
+                                                   : "that is no control group of version 2";
     details.hint = is_what + (where.empty() ? std::string{"; no cgroup2 file system is mounted here"}
                                             : "; cgroup2 is mounted at " + where);
     if (is(ec, ENOENT) && !where.empty()) details.hint += ", and mkdir below it makes a group";
@@ -174,7 +185,7 @@ void explain_group(cgroup_target const& t, program_type program, std::string con
                                  : ruler + " for itself alone: nobody below it may have one (cgroup_mode::exclusive)";
   } else if (is(ec, E2BIG)) {
     details.hint = "the group has as many programs as it can have, which is 64";
-  } else if (is(ec, ENODEV)) {
+  } else if (is(ec, ENODEV) || is(ec, ENOENT)) {
     details.hint = "the group has been removed";
   }
 }
@@ -182,6 +193,7 @@ void explain_group(cgroup_target const& t, program_type program, std::string con
 // Network namespaces
 
 constexpr auto nsfs_magic = 0x6e736673;
+constexpr int to_look = O_RDONLY | O_NONBLOCK | O_NOCTTY;  // a pipe would wait for somebody who writes
 
 bool is_netns(int fd) {
   struct statfs s {};
@@ -321,14 +333,14 @@ attach_plan plan_of(netns_target const& t, program_core const& core) {
       .types = {program_type::sk_lookup, program_type::flow_dissector},
       .attach =
           [t](attach_subject const& p, attachment_list& into) {
-            opened const space{t.netns, O_RDONLY};
+            opened const space{t.netns, to_look};
             if (space.get() < 0) return errno;
             if (!is_netns(space.get())) return fcntl(space.get(), F_GETFD) < 0 ? EBADF : EINVAL;
             return keep_created(bpf_link_create(p.fd, space.get(), raw(declared_type(p.raw)), nullptr), into);
           },
       .explain =
           [t, type = core.type.load()](error_code& ec, diagnostics& details) {
-            if (is(ec, EINVAL) && !is_netns(opened{t.netns, O_RDONLY}.get()))
+            if (is(ec, EINVAL) && !is_netns(opened{t.netns, to_look}.get()))
               details.hint = "that is no network namespace: /proc/PID/ns/net and /run/netns/NAME are";
             else if (is(ec, ENOENT))
               details.hint = "there is no such file: a network namespace is at /proc/PID/ns/net and /run/netns/NAME";
@@ -402,6 +414,8 @@ attach_plan plan_of(socket_target const& t, program_core const&) {
               details.hint = "the socket has a filter already, and can have one";
             else if (is(ec, EPERM))
               details.hint = "the socket's filter is locked (SO_LOCK_FILTER)";
+            else if (is(ec, EOPNOTSUPP) && chooser)
+              details.hint = "the sockets of such a group are of TCP or UDP";
             else if (is(ec, EINVAL) && chooser)
               details.hint = "SO_REUSEPORT has to be set before the socket is bound";
           },

@@ -394,6 +394,8 @@ void link::replace_program(program const& next, program const* expected, error_c
     hint = "another program runs than the expected '" + std::string{expected->name()} + "'";
   else if (err == ENOLINK)
     hint = "what the link was attached to is gone";
+  else if (err == EEXIST)
+    hint = "what the link attached is not there any more: somebody else removed it, or took its place";
   details.program = next.name();
   report(ec, details, detail::from_libbpf(err), what + " to '" + std::string{next.name()} + "'", std::move(hint));
 }

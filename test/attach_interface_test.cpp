@@ -1,4 +1,5 @@
 // Programs on interfaces of a network namespace that each case makes for itself, and on the packet filter's hooks.
+#include "descriptor.hpp"
 #include "features.hpp"
 #include "few_descriptors.hpp"
 #include "own_network.hpp"
@@ -14,7 +15,9 @@
 
 #include <arpa/inet.h>
 #include <linux/if_link.h>
+#include <linux/netlink.h>
 #include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 
 #include <bpf/bpf.h>
@@ -93,6 +96,27 @@ void remove_clsact(int index) {
   quiet_libbpf const quiet;
   tc_hook hook{index, BPF_TC_INGRESS | BPF_TC_EGRESS};
   bpf_tc_hook_destroy(&hook);
+}
+// The qdisc that was there before clsact, which takes the same place.
+void make_old_ingress(int index) {
+  struct {
+    nlmsghdr header;
+    tcmsg about;
+    rtattr field;
+    std::array<char, 8> kind;
+  } request{{sizeof request, RTM_NEWQDISC, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, 0, 0},
+            {AF_UNSPEC, 0, 0, index, TC_H_MAKE(TC_H_INGRESS, 0), TC_H_INGRESS, 0},
+            {static_cast<unsigned short>(RTA_LENGTH(8)), TCA_KIND},
+            {"ingress"}};
+  test::descriptor const route{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), "socket"};
+  checked(static_cast<int>(send(route, &request, sizeof request, 0)), "send");
+  struct {
+    nlmsghdr header;
+    nlmsgerr error;
+  } answer{};
+  checked(static_cast<int>(recv(route, &answer, sizeof answer, 0)), "recv");
+  BOOST_REQUIRE(answer.header.nlmsg_type == NLMSG_ERROR);
+  BOOST_REQUIRE(answer.error.error == 0);
 }
 bool has_clsact(int index) {
   if (!make_clsact(index)) return true;
@@ -209,6 +233,18 @@ BOOST_FIXTURE_TEST_CASE(finds_its_interface_by_name, network, *shows("XDP native
       test::kernel_error(ENODEV), "interface 'receiver", "no such interface");
   check_fails([&](auto&... r) { return xdp.attach_xdp("", r...); }, test::kernel_error(ENODEV), "interface ''",
               "no such interface");
+  std::string const long_name = "receiver_by_a_much_longer_name";
+  shell("ip link property add dev sender altname " + long_name);
+  {
+    auto const other = xdp.attach_xdp(long_name);
+    BOOST_TEST(std::get<tinybpf::xdp_info>(other.info().detail).ifindex == static_cast<std::uint32_t>(sender));
+  }
+  for (auto const& none : {long_name + "r", std::string(127, 'r'), std::string(5000, 'r')})
+    check_fails([&](auto&... r) { return xdp.attach_xdp(none, r...); }, test::kernel_error(ENODEV), "r'",
+                "no such interface");
+  // The kernel's old calls take what is behind a colon for an address of the interface.
+  check_fails([&](auto&... r) { return xdp.attach_xdp("receiver:1", r...); }, test::kernel_error(ENODEV),
+              "did you mean 'receiver'?", "no such interface");
 }
 
 BOOST_FIXTURE_TEST_CASE(finds_its_interface_by_number, network) {
@@ -283,6 +319,14 @@ BOOST_FIXTURE_TEST_CASE(replaces_what_has_no_link, network) {
     BOOST_TEST(pass() == 1);
     BOOST_TEST(seen(xdp_a) == before + 1);
   }
+
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, dropping.fd(), XDP_FLAGS_SKB_MODE, nullptr) == 0);
+  check_fails(
+      [&](auto&... r) {
+        return xdp.attach_xdp(receiver, xdp_options{.mode = xdp_mode::native, .replace = true}, r...);
+      },
+      test::kernel_error(EEXIST), "(receiver)", "in another mode");
+  BOOST_REQUIRE(bpf_xdp_detach(receiver, XDP_FLAGS_SKB_MODE, nullptr) == 0);
 
   // Nothing there: a link as ever, whose place nobody takes.
   auto const link = xdp.attach_xdp(receiver, replace);
@@ -379,6 +423,34 @@ BOOST_FIXTURE_TEST_CASE(replacing_takes_more_capabilities, network) {
   BOOST_TEST(pass() == 0);
 }
 
+BOOST_FIXTURE_TEST_CASE(leaves_a_link_that_took_its_place, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  BOOST_REQUIRE(bpf_xdp_detach(receiver, XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto const other = obj.program("xdp_drop").attach_xdp(receiver);
+  BOOST_TEST(other.fd() >= 0);
+  check_stays([&](auto&... r) { link.update_program(xdp, r...); }, EEXIST, "somebody else");
+  error_code ec;
+  diagnostics details;
+  link.detach(ec, details);
+  BOOST_TEST(!ec, details.to_string());
+  BOOST_TEST(pass() == 0);
+}
+
+BOOST_FIXTURE_TEST_CASE(replacement_by_itself_is_not_detached_twice, network) {
+  BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
+  auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
+  auto former = std::exchange(link, xdp.attach_xdp(receiver, xdp_options{.replace = true}));
+  check_stays([&](auto&... r) { former.update_program(xdp, r...); }, EEXIST, "somebody else");
+  former.detach();
+  auto const before = seen(xdp_a);
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(xdp_a) == before + 1);
+  link.detach();
+  BOOST_TEST(pass() == 1);
+  BOOST_TEST(seen(xdp_a) == before + 1);
+}
+
 BOOST_FIXTURE_TEST_CASE(replacement_ends_with_its_interface, network) {
   BOOST_REQUIRE(bpf_xdp_attach(receiver, obj.program("xdp_drop").fd(), XDP_FLAGS_DRV_MODE, nullptr) == 0);
   auto link = xdp.attach_xdp(receiver, xdp_options{.replace = true});
@@ -454,7 +526,7 @@ BOOST_FIXTURE_TEST_CASE(has_handle_and_priority_to_itself, network) {
   second.detach();
   BOOST_TEST(order_of_one() == 0);
   BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 7, 3) == 0);
-  remove_clsact(receiver);
+  BOOST_TEST(!has_clsact(receiver));
 }
 
 BOOST_FIXTURE_TEST_CASE(is_updated_in_its_place, network) {
@@ -518,6 +590,23 @@ BOOST_FIXTURE_TEST_CASE(leaves_a_qdisc_that_it_found, network) {
   remove_clsact(receiver);
 }
 
+BOOST_FIXTURE_TEST_CASE(is_not_put_on_ingress_for_egress, network) {
+  make_old_ingress(receiver);
+  check_fails([&](auto&... r) { return drop.attach_tc(receiver, tc_options{.direction = tc_direction::egress}, r...); },
+              test::kernel_error(EINVAL), "the clsact egress", "old ingress qdisc has no egress");
+  BOOST_TEST(pass(3) == 3);
+  BOOST_TEST(seen(tc_drop) == 0);
+  auto const link = drop.attach_tc(receiver);
+  pass(3);
+  BOOST_TEST(seen(tc_drop) == 3);
+}
+
+BOOST_FIXTURE_TEST_CASE(says_that_the_kernel_has_no_priority_left, network) {
+  auto const last = a.attach_tc(receiver, tc_options{.priority = 32768});
+  check_fails([&](auto&... r) { return b.attach_tc(receiver, r...); }, test::kernel_error(ENOSPC), "clsact ingress",
+              "give another");
+}
+
 BOOST_FIXTURE_TEST_CASE(leaves_the_qdisc_to_others, network) {
   for (int const point : {BPF_TC_INGRESS, BPF_TC_EGRESS}) {
     auto link = a.attach_tc(receiver);
@@ -577,6 +666,49 @@ BOOST_FIXTURE_TEST_CASE(is_over_when_somebody_removes_it, network) {
   shell("ip link delete receiver");
   link.detach(ec, details);
   BOOST_TEST(!ec, details.to_string());
+}
+
+BOOST_FIXTURE_TEST_CASE(is_attached_again_when_somebody_removed_it, network) {
+  auto link = a.attach_tc(receiver);
+  auto const first = link.info();
+  remove_clsact(receiver);
+  auto former = std::exchange(link, a.attach_tc(receiver));
+  // What the kernel chose is the same again.
+  auto const& was = std::get<tinybpf::tc_info>(first.detail);
+  auto const& is = std::get<tinybpf::tc_info>(link.info().detail);
+  BOOST_REQUIRE(was.handle == is.handle);
+  BOOST_REQUIRE(was.priority == is.priority);
+  check_stays([&](auto&... r) { former.update_program(b, r...); }, ENOLINK, "gone");
+  former.detach();
+  BOOST_TEST(order_of_one() == 1);
+  link.detach();
+  BOOST_TEST(!has_clsact(receiver));
+}
+
+BOOST_FIXTURE_TEST_CASE(says_that_it_cannot_look, network) {
+  for (int more = 0; more < 10; ++more) {
+    auto link = a.attach_tc(receiver, tc_options{.handle = 1, .priority = 1});
+    error_code ec;
+    {
+      test::few_descriptors const limit{more};
+      link.detach(ec);
+    }
+    BOOST_TEST((ec ? ec == test::kernel_error(EMFILE) : more > 0), ec.message());
+    BOOST_TEST(filter_at(receiver, BPF_TC_INGRESS, 1, 1) == (ec ? a.info().id : 0U));
+    remove_clsact(receiver);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(takes_the_place_of_its_own, network) {
+  tc_options const o{.handle = 1, .priority = 1, .replace = true};
+  for (auto const& program : {a, b}) {
+    auto link = a.attach_tc(receiver, o);
+    auto former = std::exchange(link, program.attach_tc(receiver, o));
+    former.detach();
+    BOOST_TEST(order_of_one() == (program.name() == "tc_a" ? 1U : 2U));
+    link.detach();
+    BOOST_TEST(!has_clsact(receiver));
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(leaves_another_interface_with_the_same_number, network) {

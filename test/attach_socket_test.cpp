@@ -5,6 +5,7 @@
 #include "own_cgroup.hpp"
 #include "own_network.hpp"
 #include "privileges.hpp"
+#include "scratch_folder.hpp"
 #include "support.hpp"
 
 #include <tinybpf/async.hpp>
@@ -23,6 +24,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <bpf/bpf.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <cstdint>
@@ -325,6 +327,11 @@ BOOST_FIXTURE_TEST_CASE(takes_the_direction_from_the_options, in_group) {
   }
   check_fails([&](auto&... r) { return p.attach_cgroup(group.path(), cgroup_options{.type = attach_type::xdp}, r...); },
               test::kernel_error(EINVAL), "as xdp", "not loaded for xdp");
+  check_fails(
+      [&](auto&... r) {
+        return p.attach_cgroup(group.path(), cgroup_options{.type = attach_type::cgroup_inet_sock_create}, r...);
+      },
+      test::kernel_error(EINVAL), "as cgroup_inet_sock_create", "not loaded for cgroup_inet_sock_create");
 }
 
 BOOST_FIXTURE_TEST_CASE(refuses_sockets, in_group, *shows("cgroup/sock_create")) {
@@ -668,6 +675,19 @@ BOOST_FIXTURE_TEST_CASE(is_over_when_the_group_is_removed, sockets) {
   BOOST_TEST(!ec, ec.message());
 }
 
+BOOST_FIXTURE_TEST_CASE(says_that_the_group_is_removed, sockets) {
+  int fd = -1;
+  {
+    own_cgroup const gone;
+    fd = checked(open(gone.path().c_str(), O_PATH | O_CLOEXEC), "open");
+    program("on_ingress").attach_cgroup(fd).detach();  // a descriptor for nothing else will do
+  }
+  for (auto const mode : {cgroup_mode::link, cgroup_mode::exclusive, cgroup_mode::allow_multi})
+    check_fails([&](auto&... r) { return program("on_ingress").attach_cgroup(fd, cgroup_options{.mode = mode}, r...); },
+                test::kernel_error(ENOENT), "descriptor " + std::to_string(fd), "has been removed");
+  close(fd);
+}
+
 BOOST_FIXTURE_TEST_CASE(says_what_is_no_group, in_group) {
   auto const p = program("on_ingress");
   auto const mount = "cgroup2 is mounted at " + test::cgroup2_mount().string();
@@ -682,6 +702,9 @@ BOOST_FIXTURE_TEST_CASE(says_what_is_no_group, in_group) {
   check_fails(attach_to(p.fd()), test::kernel_error(EBADF), "descriptor", "no control group");
   check_fails([&](auto&... r) { return program("on_datagram").attach_cgroup(group.path(), r...); },
               make_error_code(errc::wrong_program_type), "takes one of type cgroup_skb or", "SEC(\"socket\")");
+  int const file = checked(open((group.path() / "cgroup.procs").c_str(), O_RDONLY | O_CLOEXEC), "open");
+  check_fails(attach_to(file), test::kernel_error(EBADF), "descriptor", "no folder");
+  close(file);
   auto const answer = test::in_child([&] {
     test::become_nobody({CAP_BPF});
     error_code ec;
@@ -754,6 +777,10 @@ BOOST_FIXTURE_TEST_CASE(says_what_is_no_namespace, sockets) {
     return [&p, place](auto&... r) { return p.attach_netns(place, r...); };
   };
   check_fails(attach_to("/nowhere"), test::kernel_error(ENOENT), "network namespace '/nowhere'", "/proc/PID/ns/net");
+  test::scratch_folder const folder;
+  auto const pipe = folder.path() / "pipe";  // which nobody opens at the other end
+  BOOST_REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  check_fails(attach_to(pipe), test::kernel_error(EINVAL), "pipe'", "no network namespace");
   check_fails(attach_to("/proc/self/ns/uts"), test::kernel_error(EINVAL), "/uts'", "no network namespace");
   check_fails(attach_to(-1), test::kernel_error(EBADF), "descriptor -1", "no open descriptor");
   check_fails([&](auto&... r) { return program("on_datagram").attach_netns(this_netns, r...); },
@@ -1037,6 +1064,9 @@ BOOST_FIXTURE_TEST_CASE(chooses_where_there_is_a_choice, sockets) {
   auto alone = bound<udp::socket>(io);
   check_fails([&](auto&... r) { return program("choose_by_number").attach_to(alone, choosing, r...); },
               test::kernel_error(EINVAL), "the port's group of socket", "SO_REUSEPORT");
+  asio::local::datagram_protocol::socket local{io, asio::local::datagram_protocol{}};
+  check_fails([&](auto&... r) { return program("choose_by_map").attach_to(local, choosing, r...); },
+              test::kernel_error(EOPNOTSUPP), "the port's group of socket", "TCP or UDP");
   check_fails([&](auto&... r) { return program("choose_by_map").attach_to(alone, r...); },
               make_error_code(errc::wrong_program_type), "takes one of type socket_filter", "SEC(\"sk_reuseport\")");
 }

@@ -28,7 +28,7 @@
 
 namespace tinybpf {
 
-/// A network interface by its index, as if_nametoindex() or `link_info` give it, or by its name.
+/// A network interface by its index, as if_nametoindex() or `link_info` give it, or by its name or an alternative one.
 using interface_ref = std::variant<int, std::uint32_t, std::string>;
 
 /// Something that is open already, or the path at which it can be opened.
@@ -116,7 +116,8 @@ struct xdp_options {
   xdp_mode mode = xdp_mode::any;
   /// Take the place of a program that was attached without a link, as `ip link` does, in one step and without a link
   /// either; where there is none, attach as ever. It is not put back at the end. A program behind a link is swapped by
-  /// `link::update_program`, and gives EBUSY here. Opening the other program takes CAP_SYS_ADMIN.
+  /// `link::update_program`, and gives EBUSY here. Opening the other program takes CAP_SYS_ADMIN. When the interface
+  /// moves to another network namespace the program goes with it, and the link has no hold of it any more.
   bool replace = false;
 };
 

@@ -3,6 +3,8 @@
 #include "log_capture.hpp"
 
 #include <fcntl.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -13,12 +15,16 @@
 #include <bpf/libbpf.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <memory>
+#include <span>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -27,13 +33,67 @@
 namespace tinybpf::detail {
 namespace {
 
+constexpr std::size_t longest_name = 128;  // ALTIFNAMSIZ of linux/if.h, which libc's header does not go with
+
 // Of one that is not given by its name.
 std::int64_t number_of(interface_ref const& interface) {
   auto const* const number = std::get_if<int>(&interface);
   return number != nullptr ? std::int64_t{*number} : std::int64_t{std::get<std::uint32_t>(interface)};
 }
 
+// Its longer names, as `ip link property add` gives them, are no argument of the older calls.
+int index_of_long(std::string const& name) {
+  struct {
+    nlmsghdr header;
+    ifinfomsg about;
+    rtattr field;
+    std::array<char, longest_name> text;
+  } request{};
+  if (name.size() >= request.text.size()) return -ENODEV;
+  request.header.nlmsg_type = RTM_GETLINK;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+  request.field.rta_type = IFLA_ALT_IFNAME;
+  request.field.rta_len = static_cast<unsigned short>(RTA_LENGTH(name.size() + 1));
+  request.header.nlmsg_len = static_cast<std::uint32_t>(NLMSG_LENGTH(sizeof request.about) + request.field.rta_len);
+  name.copy(request.text.data(), name.size());
+  int index = -ENODEV;
+  int const err = ask_route(request.header, [&](std::uint16_t type, std::span<char const> body) {
+    ifinfomsg found{};
+    if (type == RTM_NEWLINK && body.size() >= sizeof found) {
+      std::memcpy(&found, body.data(), sizeof found);
+      index = found.ifi_index;
+    }
+    return true;
+  });
+  return err == EMFILE || err == ENFILE || err == ENOMEM || err == ENOBUFS ? -err : index;
+}
+
 }  // namespace
+
+int ask_route(nlmsghdr const& request, std::function<bool(std::uint16_t type, std::span<char const> body)> const& see) {
+  owned_descriptor const route{socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)};
+  if (route.get() < 0 || send(route.get(), &request, request.nlmsg_len, 0) < 0) return errno;
+  alignas(nlmsghdr) std::array<char, 32768> answer;
+  for (;;) {
+    auto const got = recv(route.get(), answer.data(), answer.size(), 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return got < 0 ? errno : EIO;
+    std::span<char const> rest{answer.data(), static_cast<std::size_t>(got)};
+    for (nlmsghdr message; rest.size() >= sizeof message;) {
+      std::memcpy(&message, rest.data(), sizeof message);
+      if (message.nlmsg_len < sizeof message || message.nlmsg_len > rest.size()) return EIO;
+      auto const body = rest.first(message.nlmsg_len).subspan(sizeof message);
+      if (message.nlmsg_type == NLMSG_DONE) return 0;
+      if (message.nlmsg_type == NLMSG_ERROR) {
+        int code = EIO;
+        if (body.size() >= sizeof code) std::memcpy(&code, body.data(), sizeof code);
+        return std::abs(code);
+      }
+      if (!see(message.nlmsg_type, body)) return 0;
+      rest = rest.subspan(std::min<std::size_t>(NLMSG_ALIGN(message.nlmsg_len), rest.size()));
+    }
+  }
+}
 
 // if_nametoindex() and if_indextoname() of libc report ENOENT when there is no descriptor left.
 int index_of(interface_ref const& interface) {
@@ -47,7 +107,9 @@ int index_of(interface_ref const& interface) {
     asked.ifr_ifindex = static_cast<int>(number);
     return ioctl(any.get(), SIOCGIFNAME, &asked) == 0 ? static_cast<int>(number) : -errno;
   }
-  if (name->size() >= IFNAMSIZ || name->find('\0') != name->npos) return -ENODEV;
+  // The kernel would take what is in front of a colon.
+  if (name->find_first_of({"\0:", 2}) != name->npos) return -ENODEV;
+  if (name->size() >= IFNAMSIZ) return index_of_long(*name);
   name->copy(asked.ifr_name, name->size());
   return ioctl(any.get(), SIOCGIFINDEX, &asked) == 0 ? asked.ifr_ifindex : -errno;
 }

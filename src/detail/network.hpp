@@ -7,16 +7,23 @@
 #include <tinybpf/detail/owned_descriptor.hpp>
 
 #include <bpf/bpf.h>
+#include <linux/netlink.h>
 #include <sys/types.h>
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace tinybpf::detail {
+
+/// Sends a request to the kernel's routing socket, which begins with this header, and hands over what it answers,
+/// message by message, until there is no more or `see` returns false. 0, or the errno that it answered or that there
+/// was instead. The request asks for a dump, or for an acknowledgement, with which the answer ends.
+int ask_route(nlmsghdr const& request, std::function<bool(std::uint16_t type, std::span<char const> body)> const& see);
 
 /// The interface's number in this thread's network namespace, or a negative errno, which is -ENODEV if there is none.
 int index_of(interface_ref const& interface);

@@ -18,6 +18,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -481,6 +482,37 @@ BOOST_AUTO_TEST_CASE(ends_coroutines_that_wait) {
     gated.may_end.count_down();
   }
   BOOST_TEST(frame_lives.expired());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(forked_process)
+
+BOOST_AUTO_TEST_CASE(calls_on_in_the_parent_and_in_the_child) {
+  auto io = std::make_unique<asio::io_context>();
+  std::atomic<int> ran{0};
+  for (int i = 0; i < 10; ++i)
+    start(io->get_executor(), [&](error_code&, diagnostics&) { return ++ran; }, [](error_code, int) {});
+  io->notify_fork(asio::execution_context::fork_prepare);
+  BOOST_TEST(ran == 10);  // what was called is done once, here
+  auto const next = [&] {
+    outcome got;
+    io->run();
+    io->restart();
+    start(io->get_executor(), giving(7), got.handler());
+    io->run();
+    io.reset();
+    return got.calls == 1 && got.value == 7 ? "called" : "not called";
+  };
+  auto const said = test::in_child([&]() -> std::string {
+    alarm(60);
+    io->notify_fork(asio::execution_context::fork_child);
+    return next();
+  });
+  BOOST_TEST(said == "called");
+  io->notify_fork(asio::execution_context::fork_parent);
+  BOOST_TEST(next() == "called");
+  BOOST_TEST(ran == 10);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -38,6 +38,9 @@ class worker_service : public asio::execution_context::service {
 
  private:
   void shutdown() override { shared->shutdown(); }
+  void notify_fork(asio::execution_context::fork_event event) override {
+    if (event == asio::execution_context::fork_prepare) shared->settle();
+  }
 };
 
 asio::execution_context::id worker_service::id;
@@ -65,9 +68,9 @@ void worker::run() {
   std::unique_lock lock{mutex_};
   for (;;) {
     ++idle_;
-    wake_.wait(lock, [this] { return stopped_ || !jobs_.empty(); });
+    wake_.wait(lock, [this] { return stopped_ || settling_ || !jobs_.empty(); });
     --idle_;
-    if (stopped_) return;
+    if (stopped_ || jobs_.empty()) return;
     auto job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
@@ -77,17 +80,37 @@ void worker::run() {
   }
 }
 
-void worker::shutdown() noexcept {
+void worker::join() noexcept {
   std::vector<std::thread> threads;
+  {
+    std::lock_guard const lock{mutex_};
+    threads.swap(threads_);
+  }
+  wake_.notify_all();
+  for (auto& t : threads) t.join();
+}
+
+void worker::settle() {
+  for (bool settled = false; !settled;) {
+    {
+      std::lock_guard const lock{mutex_};
+      settling_ = true;
+    }
+    join();
+    std::lock_guard const lock{mutex_};
+    settling_ = false;
+    settled = jobs_.empty() && threads_.empty();
+  }
+}
+
+void worker::shutdown() noexcept {
   std::deque<std::function<void()>> dropped;
   {
     std::lock_guard const lock{mutex_};
     stopped_ = true;
-    threads.swap(threads_);
     dropped.swap(jobs_);
   }
-  wake_.notify_all();
-  for (auto& t : threads) t.join();
+  join();
 }
 
 }  // namespace tinybpf::detail

@@ -27,6 +27,10 @@ class worker {
   /// throw.
   void submit(std::function<void()> job);
 
+  /// Does what there is to do and ends the threads, which a fork would lose; the next job starts new ones. No jobs are
+  /// submitted meanwhile, other than by jobs.
+  void settle();
+
   /// Destroys what has not begun, and waits for what has. Idempotent.
   void shutdown() noexcept;
 
@@ -35,6 +39,7 @@ class worker {
 
  private:
   void run();
+  void join() noexcept;
 
   static constexpr std::size_t max_threads = 4;
 
@@ -43,6 +48,7 @@ class worker {
   std::deque<std::function<void()>> jobs_;
   std::vector<std::thread> threads_;
   std::size_t idle_ = 0;
+  bool settling_ = false;
   bool stopped_ = false;
 };
 

@@ -1,5 +1,6 @@
 // What holds for every call that the worker makes, shown with calls that end when the test says so.
 #include "busy_workers.hpp"
+#include "privileges.hpp"
 #include "support.hpp"
 
 #include <tinybpf/detail/blocking_operation.hpp>
@@ -18,6 +19,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -30,6 +32,8 @@
 #include <new>
 #include <numeric>
 #include <optional>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -216,6 +220,33 @@ BOOST_AUTO_TEST_CASE(lets_go_of_the_call_before_it_completes) {
       [&](error_code, int) { gone = watched.expired(); });
   io.run();
   BOOST_TEST(gone);
+}
+
+BOOST_AUTO_TEST_CASE(makes_do_with_the_threads_that_there_may_be) {
+  auto const said = test::in_child([]() -> std::string {
+    alarm(60);
+    asio::io_context io;
+    gated_call gated;
+    outcome first;
+    outcome second;
+    start(io.get_executor(), gated.call(1), first.handler());
+    gated.begun.wait();
+    if (geteuid() == 0) test::become_nobody();
+    rlimit const none{0, 0};
+    if (setrlimit(RLIMIT_NPROC, &none) != 0) return "setrlimit failed";
+    bool refused = false;
+    try {
+      std::thread{[] {}}.join();
+    } catch (std::system_error const&) {
+      refused = true;
+    }
+    start(io.get_executor(), giving(2), second.handler());
+    gated.may_end.count_down();
+    io.run();
+    return std::string{refused ? "no thread, " : "a thread, "} + std::to_string(first.value) + " and " +
+           std::to_string(second.value);
+  });
+  BOOST_TEST(said == "no thread, 1 and 2");
 }
 
 BOOST_AUTO_TEST_CASE(completes_on_the_handlers_executor) {

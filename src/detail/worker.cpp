@@ -5,6 +5,7 @@
 #include <boost/asio/execution_context.hpp>
 
 #include <csignal>
+#include <system_error>
 #include <utility>
 
 namespace tinybpf::detail {
@@ -58,7 +59,11 @@ void worker::submit(std::function<void()> job) {
   if (stopped_) return;
   if (idle_ <= jobs_.size() && threads_.size() < max_threads) {
     all_signals_blocked const inherited_by_the_thread;
-    threads_.emplace_back([this] { run(); });
+    try {
+      threads_.emplace_back([this] { run(); });
+    } catch (std::system_error const&) {  // no more of them for this user: those that are there come to it
+      if (threads_.empty()) throw;
+    }
   }
   jobs_.push_back(std::move(job));
   wake_.notify_one();

@@ -1,5 +1,6 @@
 // What holds for every call that the worker makes, shown with calls that end when the test says so.
 #include "busy_workers.hpp"
+#include "failing_allocation.hpp"
 #include "privileges.hpp"
 #include "support.hpp"
 
@@ -495,6 +496,21 @@ BOOST_AUTO_TEST_CASE(may_be_destroyed_with_completions_that_nobody_ran) {
   }
   BOOST_TEST(handlers_live.expired());
 }
+
+#ifdef TINYBPF_TEST_FAILING_ALLOCATION
+BOOST_AUTO_TEST_CASE(takes_no_memory) {
+  auto io = std::make_unique<asio::io_context>();
+  start(io->get_executor(), giving(1), [](error_code, int) {});
+  io->run();
+  bool took_none = false;
+  {
+    test::failing_allocation const fails{0};
+    io.reset();
+    took_none = fails.is_still_to_come();
+  }
+  BOOST_TEST(took_none);
+}
+#endif
 
 BOOST_AUTO_TEST_CASE(ends_coroutines_that_wait) {
   auto in_the_frame = std::make_shared<int>(0);

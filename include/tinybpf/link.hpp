@@ -88,8 +88,8 @@ class [[nodiscard]] link {
   ///
   /// The pin of a pinned link is removed first, if it is still there. The program then stops, whoever else has the
   /// link, if it is of the kinds that the kernel can detach (xdp, tcx, netkit, cgroup, netns, netfilter, sockmap). Of
-  /// the others it stops with the last descriptor and pin: EBUSY says that there are more of them, as far as this user
-  /// may know (CAP_SYS_ADMIN), and the link is given up. If the pin cannot be removed, that error is reported, and the
+  /// the others it stops with the last descriptor and pin. Of a link that was opened or pinned EBUSY says that there are
+  /// more of them, as far as this user may know (CAP_SYS_ADMIN), and the link is given up. If the pin cannot be removed, that error is reported, and the
   /// link stays as it was.
   void detach();
   /// @overload

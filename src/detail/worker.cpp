@@ -109,13 +109,12 @@ void worker::settle() {
 }
 
 void worker::shutdown() noexcept {
-  std::deque<std::function<void()>> dropped;
   {
     std::lock_guard const lock{mutex_};
     stopped_ = true;
-    dropped.swap(jobs_);
   }
   join();
+  jobs_.clear();  // which nobody touches any more
 }
 
 }  // namespace tinybpf::detail

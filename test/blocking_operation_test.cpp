@@ -539,7 +539,8 @@ BOOST_AUTO_TEST_CASE(calls_on_in_the_parent_and_in_the_child) {
   auto io = std::make_unique<asio::io_context>();
   std::atomic<int> ran{0};
   for (int i = 0; i < 10; ++i)
-    start(io->get_executor(), [&](error_code&, diagnostics&) { return ++ran; }, [](error_code, int) {});
+    start(
+        io->get_executor(), [&](error_code&, diagnostics&) { return ++ran; }, [](error_code, int) {});
   io->notify_fork(asio::execution_context::fork_prepare);
   BOOST_TEST(ran == 10);  // what was called is done once, here
   auto const next = [&] {

@@ -102,8 +102,7 @@ struct link_pin {
 
 class link_state {
  public:
-  link_state(link_kind kind, attachment_list attachments)
-      : kind_{kind}, attachments_{std::move(attachments)} {}
+  link_state(link_kind kind, attachment_list attachments) : kind_{kind}, attachments_{std::move(attachments)} {}
   link_state(link_state const&) = delete;
   link_state& operator=(link_state const&) = delete;
   ~link_state();

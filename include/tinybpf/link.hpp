@@ -44,7 +44,7 @@ class [[nodiscard]] link {
 
   /// Detaches, unless the link is pinned: that is what a pin is for. Blocks as `detach()` does, except for a link made
   /// by `async_attach`, which hands the work to the worker of its execution context. In a child that was forked since,
-  /// it detaches nothing, for the parent has the link too; `detach` does, as of a daemon that attached before it forked.
+  /// it detaches nothing, for the parent has the link too: a daemon that attached before it forked calls `detach`.
   ~link();
 
   /// The link that is pinned at a path. Errors: the system's ENOENT, EACCES and others; EINVAL if a map or a program is

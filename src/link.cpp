@@ -71,9 +71,10 @@ int descriptor_attachment::detach() noexcept { return ::close(fd_.release()) == 
 
 link_state::~link_state() {
   if (attachments_.empty()) return;
-  if (!pin.path.empty())
+  bool const forked = made_by_.forked();
+  if (!pin.path.empty() || forked)
     for (auto const& a : attachments_) a->leave();
-  if (!worker_) return;
+  if (!worker_ || forked) return;
   // A worker that has shut down destroys the job at once, and with it the attachments.
   try {
     worker_->submit([kept = std::make_shared<attachment_list>(std::move(attachments_))] { kept->clear(); });

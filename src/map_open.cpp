@@ -230,7 +230,7 @@ void map::pin(std::filesystem::path const& path, error_code& ec) const {
 
 void map::pin(std::filesystem::path const& path, error_code& ec, diagnostics& details) const {
   if (!detail::ready(core_.get(), "pin", ec, details)) return;
-  core_->pinned.pin(fd(), "map '" + core_->name + "'", path, ec, details);
+  core_->pinned.pin(fd(), "map '" + core_->name + "'", detail::id_of, path, ec, details);
   if (ec) details.map = core_->name;
 }
 

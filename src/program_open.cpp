@@ -157,7 +157,7 @@ void program::pin(std::filesystem::path const& path, error_code& ec) const {
 }
 void program::pin(std::filesystem::path const& path, error_code& ec, diagnostics& details) const {
   if (!detail::ready(core_.get(), "pin", ec, details)) return;
-  core_->pinned.pin(fd(), "program '" + core_->name + "'", path, ec, details);
+  core_->pinned.pin(fd(), "program '" + core_->name + "'", id_of, path, ec, details);
   if (ec) details.program = core_->name;
 }
 

@@ -38,14 +38,19 @@ void configure(detail::program_core* core, char const* what, error_code& ec, dia
   if (core->owner == nullptr)
     return report(ec, details, when == until::load ? errc::already_loaded : errc::not_supported,
                   subject + ", which is on its own", "it is set where the program's object is opened");
-  if (!core->usable(false, subject, ec, details)) return;
-  if (when == until::load) {
-    if (core->phase() == detail::object_phase::failed)
-      return report(ec, details, errc::already_loaded, subject + ": the object's load failed", "open the object anew");
-    if (core->phase() != detail::object_phase::open)
-      return report(ec, details, errc::already_loaded, subject + ": the object is loaded", "set it before load()");
-  }
+  auto const in_time = [&] {
+    if (!core->usable(false, subject, ec, details)) return false;
+    auto const phase = core->phase();
+    if (when == until::attach || phase == detail::object_phase::open) return true;
+    if (phase == detail::object_phase::failed)
+      report(ec, details, errc::already_loaded, subject + ": the object's load failed", "open the object anew");
+    else
+      report(ec, details, errc::already_loaded, subject + ": the object is loaded", "set it before load()");
+    return false;
+  };
+  if (!in_time()) return;  // rather than wait for a load that runs
   std::lock_guard const lock{core->owner->mutex()};
+  if (!in_time()) return;  // loaded while this thread waited
   detail::log_capture log;
   if (int const err = set(core->raw); err != 0 && !ec) {
     details.log = log.take();

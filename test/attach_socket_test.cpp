@@ -983,6 +983,26 @@ BOOST_FIXTURE_TEST_CASE(does_not_keep_its_socket_open, sockets) {
   BOOST_TEST(!ec);
 }
 
+BOOST_FIXTURE_TEST_CASE(is_left_to_the_parent_by_a_child, sockets) {
+  auto from = bound<udp::socket>(io);
+  auto to = bound<udp::socket>(io);
+  auto link = program("on_datagram").attach_to(to);
+  auto const said = test::in_child([&] {
+    link = {};
+    return "destroyed";
+  });
+  BOOST_TEST(said == "destroyed");
+  sent_to(from, to);
+  BOOST_TEST(received(to) == nothing);
+  auto const meant = test::in_child([&] {
+    link.detach();
+    return "detached";
+  });
+  BOOST_TEST(meant == "detached");
+  sent_to(from, to);
+  BOOST_TEST(received(to) == "hello");
+}
+
 BOOST_FIXTURE_TEST_CASE(needs_an_open_socket, sockets) {
   auto const p = program("on_datagram");
   udp::socket closed{io};

@@ -534,6 +534,18 @@ BOOST_FIXTURE_TEST_CASE(go_on_while_their_link_is_pinned, samples) {
   check_silence(cpu);
 }
 
+BOOST_FIXTURE_TEST_CASE(go_on_when_a_child_destroys_its_link, samples) {
+  auto const cpu = cpus().front();
+  auto l = on_sample.attach_perf_event({.cpu = cpu});
+  BOOST_TEST(comes_from(cpu));
+  auto const said = test::in_child([&] {
+    l = {};
+    return "destroyed";
+  });
+  BOOST_TEST(said == "destroyed");
+  BOOST_TEST(comes_from(cpu));
+}
+
 BOOST_FIXTURE_TEST_CASE(come_at_a_period, samples) {
   auto const l = on_sample.attach_perf_event({.period = 2'345'678, .cpu = cpus().front()});
   BOOST_TEST(comes_from(cpus().front()));

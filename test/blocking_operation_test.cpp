@@ -1,5 +1,7 @@
 // What holds for every call that the worker makes, shown with calls that end when the test says so.
 #include "busy_workers.hpp"
+#include "failing_allocation.hpp"
+#include "privileges.hpp"
 #include "support.hpp"
 
 #include <tinybpf/detail/blocking_operation.hpp>
@@ -20,7 +22,6 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -33,6 +34,8 @@
 #include <new>
 #include <numeric>
 #include <optional>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -234,6 +237,33 @@ BOOST_AUTO_TEST_CASE(lets_go_of_the_call_before_it_completes) {
       [&](error_code, int) { gone = watched.expired(); });
   io.run();
   BOOST_TEST(gone);
+}
+
+BOOST_AUTO_TEST_CASE(makes_do_with_the_threads_that_there_may_be) {
+  auto const said = test::in_child([]() -> std::string {
+    alarm(60);
+    asio::io_context io;
+    gated_call gated;
+    outcome first;
+    outcome second;
+    start(io.get_executor(), gated.call(1), first.handler());
+    gated.begun.wait();
+    if (geteuid() == 0) test::become_nobody();
+    rlimit const none{0, 0};
+    if (setrlimit(RLIMIT_NPROC, &none) != 0) return "setrlimit failed";
+    bool refused = false;
+    try {
+      std::thread{[] {}}.join();
+    } catch (std::system_error const&) {
+      refused = true;
+    }
+    start(io.get_executor(), giving(2), second.handler());
+    gated.may_end.count_down();
+    io.run();
+    return std::string{refused ? "no thread, " : "a thread, "} + std::to_string(first.value) + " and " +
+           std::to_string(second.value);
+  });
+  BOOST_TEST(said == "no thread, 1 and 2");
 }
 
 BOOST_AUTO_TEST_CASE(completes_on_the_handlers_executor) {
@@ -483,6 +513,21 @@ BOOST_AUTO_TEST_CASE(may_be_destroyed_with_completions_that_nobody_ran) {
   BOOST_TEST(handlers_live.expired());
 }
 
+#ifdef TINYBPF_TEST_FAILING_ALLOCATION
+BOOST_AUTO_TEST_CASE(takes_no_memory) {
+  auto io = std::make_unique<asio::io_context>();
+  start(io->get_executor(), giving(1), [](error_code, int) {});
+  io->run();
+  bool took_none = false;
+  {
+    test::failing_allocation const fails{0};
+    io.reset();
+    took_none = fails.is_still_to_come();
+  }
+  BOOST_TEST(took_none);
+}
+#endif
+
 BOOST_AUTO_TEST_CASE(ends_coroutines_that_wait) {
   auto in_the_frame = std::make_shared<int>(0);
   std::weak_ptr<int> const frame_lives = in_the_frame;
@@ -522,88 +567,52 @@ BOOST_AUTO_TEST_CASE(says_so) {
   BOOST_TEST(got.value == 2);
 }
 
-BOOST_AUTO_TEST_CASE(leaves_it_to_those_that_there_are) {
-  asio::io_context io;
-  gated_call gated;
-  outcome first;
-  outcome second;
-  start(io.get_executor(), gated.call(1), first.handler());
-  gated.begun.wait();
-  without_new_threads([&] { start(io.get_executor(), giving(2), second.handler()); });
-  gated.may_end.count_down();
-  io.run();
-  BOOST_TEST(first.value == 1);
-  BOOST_TEST(!second.ec);
-  BOOST_TEST(second.value == 2);
-}
-
 BOOST_AUTO_TEST_SUITE_END()
 
-BOOST_AUTO_TEST_SUITE(forked_child)
+BOOST_AUTO_TEST_SUITE(forked_process)
 
-/// What `f` returns in a child; a child that hangs is ended, and gives 255.
-template <class F>
-int in_forked(F f) {
-  pid_t const child = test::checked(fork(), "fork");
-  if (child == 0) {
-    alarm(10);
-    _exit(f());
-  }
-  int status = 0;
-  test::checked(waitpid(child, &status, 0), "waitpid");
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
-}
-
-BOOST_AUTO_TEST_CASE(has_threads_of_its_own) {
-  std::optional<asio::io_context> io{std::in_place};
-  outcome got;
-  start(io->get_executor(), giving(1), got.handler());
-  io->run();
-  io->restart();
+BOOST_AUTO_TEST_CASE(calls_on_in_the_parent_and_in_the_child) {
+  auto io = std::make_unique<asio::io_context>();
+  std::atomic<int> ran{0};
+  for (int i = 0; i < 10; ++i)
+    start(
+        io->get_executor(), [&](error_code&, diagnostics&) { return ++ran; }, [](error_code, int) {});
   io->notify_fork(asio::execution_context::fork_prepare);
-  int const from_child = in_forked([&] {
-    io->notify_fork(asio::execution_context::fork_child);
+  BOOST_TEST(ran == 10);  // what was called is done once, here
+  auto const next = [&] {
+    outcome got;
+    io->run();
+    io->restart();
     start(io->get_executor(), giving(7), got.handler());
     io->run();
-    int const value = got.value;
     io.reset();
-    return value;
+    return got.calls == 1 && got.value == 7 ? "called" : "not called";
+  };
+  auto const said = test::in_child([&]() -> std::string {
+    alarm(60);
+    io->notify_fork(asio::execution_context::fork_child);
+    return next();
   });
+  BOOST_TEST(said == "called");
   io->notify_fork(asio::execution_context::fork_parent);
-  BOOST_TEST(from_child == 7);
-  start(io->get_executor(), giving(3), got.handler());
-  io->run();
-  BOOST_TEST(got.value == 3);
+  BOOST_TEST(next() == "called");
+  BOOST_TEST(ran == 10);
 }
 
-BOOST_AUTO_TEST_CASE(has_the_queue_of_its_parent) {
-  asio::io_context io;
-  outcome got;
-  static_cast<void>(tinybpf::detail::worker_of(io));  // only who is there is told of the fork
-  io.notify_fork(asio::execution_context::fork_prepare);
-  start(io.get_executor(), giving(4), got.handler());
-  int const from_child = in_forked([&] {
-    io.notify_fork(asio::execution_context::fork_child);
-    io.run();
-    return got.value;
-  });
-  BOOST_TEST(from_child == 4);
-  BOOST_TEST(got.calls == 0);
-  io.notify_fork(asio::execution_context::fork_parent);
-  io.run();
-  BOOST_TEST(got.value == 4);
-}
-
-// Also one that was not told of the fork.
-BOOST_AUTO_TEST_CASE(may_destroy_the_context) {
-  std::optional<asio::io_context> io{std::in_place};
+// Also one that was not told of the fork, and has none of its threads.
+BOOST_AUTO_TEST_CASE(may_destroy_what_it_did_not_fork_for) {
+  auto io = std::make_unique<asio::io_context>();
   outcome got;
   start(io->get_executor(), giving(1), got.handler());
   io->run();
-  BOOST_TEST(in_forked([&] {
-               io.reset();
-               return 5;
-             }) == 5);
+  BOOST_TEST(got.value == 1);
+  auto const said = test::in_child([&] {
+    alarm(60);
+    start(io->get_executor(), giving(2), got.handler());
+    io.reset();
+    return std::string{got.calls == 1 ? "destroyed" : "called"};
+  });
+  BOOST_TEST(said == "destroyed");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,5 @@
 #include "calls.hpp"
+#include "failing_allocation.hpp"
 #include "support.hpp"
 
 #include <tinybpf/object.hpp>
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -228,6 +230,33 @@ BOOST_AUTO_TEST_CASE(is_not_loaded_again_after_a_failure) {
   obj.close();
   BOOST_TEST(!obj.is_open());
 }
+
+#ifdef TINYBPF_TEST_FAILING_ALLOCATION
+BOOST_AUTO_TEST_CASE(has_loaded_or_failed_when_memory_ran_out) {
+  int failures = 0;
+  bool enough = false;
+  for (int allowed = 0; allowed < 10'000 && !enough; ++allowed) {
+    auto obj = object::open(CALLS_BPF_O);
+    for (auto const& p : obj.programs()) p.set_log_level(1);
+    error_code ec;
+    diagnostics details;
+    bool ran_out = false;
+    try {
+      test::failing_allocation const fails{allowed};
+      obj.load(ec, details);
+      enough = fails.is_still_to_come();
+    } catch (std::bad_alloc const&) {
+      ran_out = true;
+      ++failures;
+    }
+    BOOST_TEST(obj.is_loaded() == !ran_out);
+    obj.load(ec, details);
+    BOOST_TEST(ec == make_error_code(errc::already_loaded));
+  }
+  BOOST_TEST(enough);
+  BOOST_TEST(failures > 3);
+}
+#endif
 
 BOOST_AUTO_TEST_CASE(closes_its_handles_and_keeps_its_links) {
   auto obj = tinybpf::load(CALLS_BPF_O);

@@ -255,6 +255,25 @@ BOOST_AUTO_TEST_CASE(of_maps_are_no_programs) {
   obj.map("steps").unpin();
 }
 
+BOOST_AUTO_TEST_CASE(that_others_took_away_make_room_for_new_ones) {
+  auto const path = folder / "here";
+  second.pin(path);
+  fs::rename(path, folder / "moved");
+  second.pin(path);
+  BOOST_TEST(second.pin_path() == path);
+  fs::remove(path);
+  obj.program("drop").pin(path);
+  second.pin(folder / "there");
+  BOOST_TEST(second.pin_path() == folder / "there");
+  BOOST_TEST(program::open_pinned(path).info().id == obj.program("drop").info().id);
+  second.unpin();
+  auto const steps = obj.map("steps");
+  steps.pin(folder / "steps");
+  fs::rename(folder / "steps", folder / "steps_moved");
+  steps.pin(folder / "steps");
+  BOOST_TEST(steps.pin_path() == folder / "steps");
+}
+
 BOOST_AUTO_TEST_CASE(of_others_are_left_alone) {
   auto const path = folder / "here";
   second.pin(path);

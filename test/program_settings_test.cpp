@@ -20,6 +20,8 @@
 #include <linux/bpf.h>
 #include <net/if.h>
 #include <sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -420,6 +422,23 @@ BOOST_AUTO_TEST_CASE(are_in_the_diagnostics_of_a_refusal_as_well) {
   BOOST_TEST(contains(p.verifier_log(), "map_value_or_null"), p.verifier_log());
   BOOST_TEST(contains(details.log, p.verifier_log()), details.log);
   BOOST_TEST(contains(refused.program("harmless").verifier_log(), "processed "));
+}
+
+BOOST_AUTO_TEST_CASE(take_little_memory_of_who_keeps_all_of_it) {
+  auto const said = test::in_child([]() -> std::string {
+    if (mlockall(MCL_FUTURE) != 0) return "mlockall failed";
+    rusage before{};
+    getrusage(RUSAGE_SELF, &before);
+    auto o = object::open(RUNS_BPF_O);
+    o.program("drop").set_log_level(1);
+    o.load();
+    rusage after{};
+    getrusage(RUSAGE_SELF, &after);
+    auto const grown = (after.ru_maxrss - before.ru_maxrss) >> 10;
+    if (!contains(o.program("drop").verifier_log(), "processed ")) return "no log";
+    return grown < 200 ? "little" : std::to_string(grown) + " MiB";
+  });
+  BOOST_TEST(said == "little");
 }
 
 BOOST_AUTO_TEST_CASE(have_no_end_that_matters) {

@@ -213,6 +213,55 @@ BOOST_AUTO_TEST_CASE(that_have_no_room_for_the_output) {
   BOOST_TEST(of_context.expected_size == sizeof context);
 }
 
+BOOST_AUTO_TEST_CASE(that_have_no_room_for_the_packet_give_no_context) {
+  auto const in = packet();
+  __sk_buff const context{};
+  auto const run = [&](auto call) {
+    packet_data out(16);
+    packet_data context_out(sizeof context + 8, std::byte{0x77});
+    auto const r =
+        call(test_run_options{.data_in = in, .data_out = out, .ctx_in = bytes_of(context), .ctx_out = context_out});
+    BOOST_TEST(ec == kernel_error(ENOSPC));
+    BOOST_TEST(contains(details.message, "data_out"), details.message);
+    BOOST_TEST(r.data_size_out == in.size());
+    BOOST_TEST(r.ctx_size_out == 0U);
+    BOOST_TEST(std::count(context_out.begin(), context_out.end(), std::byte{0x77}) ==
+               static_cast<std::ptrdiff_t>(context_out.size()));
+  };
+  auto const mark = obj.program("mark");
+  run([&](test_run_options const& o) { return mark.test_run(o, ec, details); });
+  run([&](test_run_options const& o) {
+    asio::io_context io;
+    test_run_result got;
+    tinybpf::async_test_run(io.get_executor(), mark, o, details, [&](error_code e, test_run_result r) {
+      ec = e;
+      got = r;
+    });
+    io.run();
+    return got;
+  });
+}
+
+// The kernel leaves out everything if data_out is shorter than the first part.
+BOOST_AUTO_TEST_CASE(that_have_no_room_for_a_part_of_the_packet_give_no_result) {
+  constexpr std::uint32_t has_frags = 1U << 5U;  // BPF_F_XDP_HAS_FRAGS
+  obj = object::open(RUNS_BPF_O);
+  obj.program("drop").set_flags(has_frags);
+  obj.load();
+  auto const in = packet(9000);
+  packet_data out(9000);
+  auto const whole = obj.program("drop").test_run({.data_in = in, .data_out = out});
+  BOOST_TEST(whole.retval == XDP_DROP);
+  BOOST_TEST(whole.data_size_out == in.size());
+  test_run_options const options{.data_in = in, .data_out = std::span{out}.first(16)};
+  auto const r = obj.program("drop").test_run(options, ec, details);
+  BOOST_TEST(ec == kernel_error(ENOSPC));
+  BOOST_TEST(r.data_size_out == 0U);
+  auto const said = refused("drop", kernel_error(ENOSPC), options);
+  BOOST_TEST(contains(said.message, "gives no result"), said.message);
+  BOOST_TEST(said.expected_size == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(of_what_cannot_be_run) {
   auto const said = refused("on_getpgid", kernel_error(EOPNOTSUPP), {});
   BOOST_TEST(contains(said.message, "no test run for a program of type tracepoint"), said.message);

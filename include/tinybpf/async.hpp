@@ -6,9 +6,10 @@
 //   with one they complete with an error_code, and fill a `diagnostics&` given in front of it. Per-operation
 //   cancellation: total, partial and terminal. It detaches the result, never the work: the handler is called at once
 //   with `operation_aborted`, and what the call gives is released on the worker. Shutdown of the execution context
-//   waits for calls that have begun, and drops those that have not. So does its `notify_fork(fork_prepare)` wait: what
-//   has not begun is made in parent and child. Four run at once for a context, pages of iterators among them; with
-//   no thread at all, because the system allows no more, they complete with EAGAIN.
+//   waits for calls that have begun, and drops those that have not. `notify_fork(fork_prepare)`, which Asio wants in
+//   front of a fork, waits for all that were made, so that they are made once; parent and child may both make others.
+//   Four run at once for a context, pages of iterators among them; with no thread at all, because the system allows
+//   no more, they complete with EAGAIN.
 #pragma once
 
 #include <tinybpf/attach_target.hpp>

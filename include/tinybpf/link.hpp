@@ -43,7 +43,8 @@ class [[nodiscard]] link {
   link& operator=(link&& other) noexcept;
 
   /// Detaches, unless the link is pinned: that is what a pin is for. Blocks as `detach()` does, except for a link made
-  /// by `async_attach`, which hands the work to the worker of its execution context.
+  /// by `async_attach`, which hands the work to the worker of its execution context. In a child that was forked since,
+  /// it detaches nothing, for the parent has the link too: a daemon that attached before it forked calls `detach`.
   ~link();
 
   /// The link that is pinned at a path. Errors: the system's ENOENT, EACCES and others; EINVAL if a map or a program is
@@ -87,9 +88,9 @@ class [[nodiscard]] link {
   ///
   /// The pin of a pinned link is removed first, if it is still there. The program then stops, whoever else has the
   /// link, if it is of the kinds that the kernel can detach (xdp, tcx, netkit, cgroup, netns, netfilter, sockmap). Of
-  /// the others it stops with the last descriptor and pin: EBUSY says that there are more of them, as far as this user
-  /// may know (CAP_SYS_ADMIN), and the link is given up. If the pin cannot be removed, that error is reported, and the
-  /// link stays as it was.
+  /// the others it stops with the last descriptor and pin. Of a link that was opened or pinned EBUSY says that there
+  /// are more of them, as far as this user may know (CAP_SYS_ADMIN), and the link is given up. If the pin cannot be
+  /// removed, that error is reported, and the link stays as it was.
   void detach();
   /// @overload
   void detach(error_code& ec);

@@ -203,8 +203,10 @@ class program {
   /// done: `async_test_run` keeps that off the loop. What a syscall program leaves of its context goes to `ctx_out`,
   /// and never to `ctx_in`. Errors: `errc::closed`, `errc::not_loaded`; EOPNOTSUPP if programs of its type cannot be
   /// run so, EINVAL for input that its type does not take (the hint says what it takes); ENOSPC if `data_out` or
-  /// `ctx_out` is too small: then they have the beginning, the result is complete, and `expected_size` has the bytes
-  /// that are wanted; ENXIO if there is no such CPU, or it is offline; EINTR if a signal came between two runs.
+  /// `ctx_out` is too small: then it has the beginning, `expected_size` the bytes that are wanted, and the result is
+  /// there, though without the context if `data_out` is what was too small, and not at all if the packet is in parts,
+  /// as one of more than a page is, of which `data_out` has not even room for the first; ENXIO if there is no such CPU,
+  /// or it is offline; EINTR if a signal came between two runs.
   test_run_result test_run(test_run_options const& options = {}) const;
   /// @overload
   test_run_result test_run(test_run_options const& options, error_code& ec) const;

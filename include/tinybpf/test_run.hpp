@@ -43,7 +43,7 @@ struct test_run_result {
   std::chrono::nanoseconds duration{};
   /// The bytes that the packet had in the end; more than `data_out` has if that was too small.
   std::size_t data_size_out = 0;
-  /// Likewise of the context.
+  /// Likewise of the context; 0 if `data_out` was too small, for the kernel gives no context then.
   std::size_t ctx_size_out = 0;
 };
 

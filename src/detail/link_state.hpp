@@ -1,6 +1,7 @@
 // The attachments behind a link.
 #pragma once
 
+#include <tinybpf/detail/fork_count.hpp>
 #include <tinybpf/detail/owned_descriptor.hpp>
 #include <tinybpf/link.hpp>
 
@@ -101,8 +102,7 @@ struct link_pin {
 
 class link_state {
  public:
-  link_state(link_kind kind, attachment_list attachments) noexcept
-      : kind_{kind}, attachments_{std::move(attachments)} {}
+  link_state(link_kind kind, attachment_list attachments) : kind_{kind}, attachments_{std::move(attachments)} {}
   link_state(link_state const&) = delete;
   link_state& operator=(link_state const&) = delete;
   ~link_state();
@@ -130,6 +130,7 @@ class link_state {
   attachment_list attachments_;
   std::shared_ptr<worker> worker_;
   link_origin origin_;
+  fork_mark made_by_;
 };
 
 struct link_access {

@@ -205,22 +205,22 @@ void object_state::finish_load(error_code& ec, diagnostics& details) {
   std::lock_guard const lock{mutex()};
   if (phase() == object_phase::closed)  // before this thread came to it
     return report(ec, details, errc::closed, "load of " + source_);
-  int err = 0;
+  auto outcome = object_phase::failed;
+  auto const settle = [&](void*) {  // also if memory runs out
+    if (outcome == object_phase::failed)
+      for (auto& p : programs_) p.attach_target.reset(-1);
+    phase_ = outcome;
+  };
+  std::unique_ptr<void, decltype(settle)> const settled{this, settle};
   log_capture log;
   verifier_logs logs;
-  if (known_sections(ec, details) && logs.ask(programs_, ec, details)) {
-    err = bpf_object__load(raw_.get());
-    logs.keep();
-    if (err != 0) explain_load_failure(err, log.take(), ec, details);
-  }
-  if (ec) {
-    phase_ = object_phase::failed;
-    for (auto& p : programs_) p.attach_target.reset(-1);
-    return;
-  }
+  if (!known_sections(ec, details) || !logs.ask(programs_, ec, details)) return;
+  int const err = bpf_object__load(raw_.get());
+  logs.keep();
+  if (err != 0) return explain_load_failure(err, log.take(), ec, details);
   for (auto& p : programs_) p.loaded();
   for (auto& m : maps_) m.loaded();
-  phase_ = object_phase::loaded;
+  outcome = object_phase::loaded;
 }
 
 namespace {

@@ -40,12 +40,20 @@ std::filesystem::path opened_pin_path(std::filesystem::path const& path) {
   return failed ? resolved_pin_path(path) : real;
 }
 
-void pinned_path::pin(int fd, std::string const& what, std::filesystem::path const& path, error_code& ec,
-                      diagnostics& details) {
+int pinned_path::look(int fd, id_function id_of) const {
+  owned_descriptor const found{bpf_obj_get(path_.c_str())};
+  if (found.get() < 0) return -found.get();
+  auto const id = id_of(found.get());
+  return id != 0 && id == id_of(fd) ? 0 : EBUSY;
+}
+
+void pinned_path::pin(int fd, std::string const& what, id_function id_of, std::filesystem::path const& path,
+                      error_code& ec, diagnostics& details) {
   auto const failure = "cannot pin " + what + " at " + path.string();
   auto where = resolved_pin_path(path).string();
   std::lock_guard const lock{mutex_};
-  if (!path_.empty()) return report(ec, details, from_libbpf(EEXIST), failure + ": it is pinned at " + path_);
+  if (int const gone = path_.empty() ? ENOENT : look(fd, id_of); gone != ENOENT && gone != ENOTDIR && gone != EBUSY)
+    return report(ec, details, from_libbpf(EEXIST), failure + ": it is pinned at " + path_);
   if (int const err = bpf_obj_pin(fd, path.c_str()); err != 0) {
     auto const code = from_libbpf(err);
     return report(ec, details, code, failure, why_no_pin(path, code));
@@ -58,15 +66,10 @@ void pinned_path::unpin(int fd, std::string const& what, id_function id_of, erro
   auto const failure = "cannot unpin " + what;
   if (path_.empty()) return report(ec, details, errc::not_found, failure + ": it was not pinned");
   auto const there = failure + " at " + path_;
-  owned_descriptor const found{bpf_obj_get(path_.c_str())};
-  if (found.get() < 0) {
-    auto const code = from_libbpf(found.get());
-    if (is(code, ENOENT)) path_.clear();
-    return report(ec, details, code, there);
+  if (int const err = look(fd, id_of); err != 0) {
+    if (err == ENOENT) path_.clear();
+    return report(ec, details, from_libbpf(err), there + (err == EBUSY ? ": something else is pinned there" : ""));
   }
-  auto const id = id_of(found.get());
-  if (id == 0 || id != id_of(fd))
-    return report(ec, details, from_libbpf(EBUSY), there + ": something else is pinned there");
   if (::unlink(path_.c_str()) != 0) return report(ec, details, last_errno(), there);
   path_.clear();
 }

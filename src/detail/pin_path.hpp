@@ -24,11 +24,13 @@ std::filesystem::path opened_pin_path(std::filesystem::path const& path);
 /// Where a map or program is pinned, as far as its handles know.
 class pinned_path {
  public:
-  /// `what` is how errors name whose descriptor it is. Errors: EEXIST if it is pinned already, and the system's.
-  void pin(int fd, std::string const& what, std::filesystem::path const& path, error_code& ec, diagnostics& details);
-
   /// The kernel's number for what a descriptor is of; 0 if it is of something else.
   using id_function = std::uint32_t (*)(int fd);
+
+  /// `what` is how errors name whose descriptor it is. Errors: EEXIST if it is pinned already, and the system's. A pin
+  /// that others removed or replaced is none any more.
+  void pin(int fd, std::string const& what, id_function id_of, std::filesystem::path const& path, error_code& ec,
+           diagnostics& details);
 
   /// Removes the pin, and nothing else that may be there by now. Errors: `errc::not_found` if it was not pinned, EBUSY
   /// if something else is there, and the system's.
@@ -38,6 +40,9 @@ class pinned_path {
   void set(std::string path);
 
  private:
+  /// 0 if the pin is where it was made, or an errno: EBUSY if something else is there.
+  int look(int fd, id_function id_of) const;
+
   mutable std::mutex mutex_;
   std::string path_;
 };

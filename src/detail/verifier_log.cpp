@@ -15,12 +15,25 @@ namespace {
 constexpr std::size_t longest = 0x3ffff000;  // of UINT_MAX >> 2, whole pages
 constexpr std::size_t shortest = 0x100000;
 
+/// Memory that takes none before it is written to, also of a process that keeps all that it maps in memory (mlockall).
+void* map_pages(std::size_t size) {
+  void* const memory = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  if (::munlock(memory, size) == 0 && ::mprotect(memory, size, PROT_READ | PROT_WRITE) == 0) return memory;
+  ::munmap(memory, size);
+  return nullptr;
+}
+
 void* reserve(std::size_t& size) {
-  for (size = longest; size >= shortest; size /= 2) {
-    size &= ~std::size_t{0xfff};
-    void* const memory =
-        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory != MAP_FAILED) return memory;
+  auto const part = [&](std::size_t of) { return size / of & ~std::size_t{0xfff}; };
+  for (size = longest; size >= shortest; size = part(2)) {
+    void* const memory = map_pages(size);
+    if (memory == nullptr) continue;
+    if (size == longest || part(4) < shortest) return memory;
+    // There is a limit to what the process may map, and libbpf needs some as well.
+    ::munmap(memory, size);
+    size = part(4);
+    return map_pages(size);
   }
   return nullptr;
 }

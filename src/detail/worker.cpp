@@ -4,8 +4,8 @@
 
 #include <boost/asio/execution_context.hpp>
 
-#include <algorithm>
 #include <csignal>
+#include <system_error>
 #include <utility>
 
 namespace tinybpf::detail {
@@ -40,10 +40,8 @@ class worker_service : public asio::execution_context::service {
  private:
   void shutdown() override { shared->shutdown(); }
   void notify_fork(asio::execution_context::fork_event event) override {
-    if (event == asio::execution_context::fork_prepare)
-      shared->pause();
-    else
-      shared->resume();
+    if (event == asio::execution_context::fork_prepare) shared->settle();
+    if (event == asio::execution_context::fork_child) shared->settled_before_fork();
   }
 };
 
@@ -61,49 +59,25 @@ void worker::submit(std::function<void()> job) {
   if (fork_.forked()) return;
   std::lock_guard const lock{mutex_};
   if (stopped_) return;
-  if (!paused_ && idle_ <= jobs_.size() && threads_.size() < max_threads) add_thread();
+  if (idle_ <= jobs_.size() && threads_.size() < max_threads) {
+    all_signals_blocked const inherited_by_the_thread;
+    try {
+      threads_.emplace_back([this] { run(); });
+    } catch (std::system_error const&) {  // no more of them for this user: those that are there come to it
+      if (threads_.empty()) throw;
+    }
+  }
   jobs_.push_back(std::move(job));
   wake_->notify_one();
-}
-
-void worker::add_thread() {
-  all_signals_blocked const inherited_by_the_thread;
-  try {
-    threads_.emplace_back([this] { run(); });
-  } catch (...) {
-    if (threads_.empty()) throw;  // otherwise those that there are come to it
-  }
-}
-
-void worker::pause() {
-  std::vector<std::thread> threads;
-  {
-    std::lock_guard const lock{mutex_};
-    paused_ = true;
-    threads.swap(threads_);
-  }
-  wake_->notify_all();
-  for (auto& t : threads) t.join();
-}
-
-void worker::resume() {
-  std::lock_guard const lock{mutex_};
-  paused_ = false;
-  fork_ = {};
-  while (threads_.size() < std::min(jobs_.size(), max_threads)) {
-    auto const before = threads_.size();
-    add_thread();
-    if (threads_.size() == before) break;
-  }
 }
 
 void worker::run() {
   std::unique_lock lock{mutex_};
   for (;;) {
     ++idle_;
-    wake_->wait(lock, [this] { return stopped_ || paused_ || !jobs_.empty(); });
+    wake_->wait(lock, [this] { return stopped_ || settling_ || !jobs_.empty(); });
     --idle_;
-    if (stopped_ || paused_) return;
+    if (stopped_ || jobs_.empty()) return;
     auto job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
@@ -113,24 +87,47 @@ void worker::run() {
   }
 }
 
-void worker::shutdown() noexcept {
+void worker::join() noexcept {
   std::vector<std::thread> threads;
-  std::deque<std::function<void()>> dropped;
+  {
+    std::lock_guard const lock{mutex_};
+    threads.swap(threads_);
+  }
+  wake_->notify_all();
+  for (auto& t : threads) t.join();
+}
+
+void worker::settle() {
+  for (bool settled = false; !settled;) {
+    {
+      std::lock_guard const lock{mutex_};
+      settling_ = true;
+    }
+    join();
+    std::lock_guard const lock{mutex_};
+    settling_ = false;
+    settled = jobs_.empty() && threads_.empty();
+  }
+}
+
+void worker::settled_before_fork() {
+  if (threads_.empty()) fork_ = {};
+}
+
+void worker::shutdown() noexcept {
   if (fork_.forked()) {  // nothing of the parent's threads can be waited for, nor what they have locked or wait for
     for (auto& t : threads_) t.detach();
     threads_.clear();
     static_cast<void>(wake_.release());
-    dropped.swap(jobs_);
+    jobs_.clear();
     return;
   }
   {
     std::lock_guard const lock{mutex_};
     stopped_ = true;
-    threads.swap(threads_);
-    dropped.swap(jobs_);
   }
-  wake_->notify_all();
-  for (auto& t : threads) t.join();
+  join();
+  jobs_.clear();  // which nobody touches any more
 }
 
 }  // namespace tinybpf::detail

@@ -18,7 +18,7 @@ namespace tinybpf::detail {
 
 /// A few threads that start when there is work, and run until shutdown. Signals are blocked in them, so that the
 /// program's handlers run where the program expects them. A forked child has no threads of it: there it is as after
-/// shutdown, unless it was paused for the fork.
+/// shutdown, unless it settled before the fork.
 class worker {
  public:
   worker() = default;
@@ -30,10 +30,11 @@ class worker {
   /// throw. Throws std::system_error if there is no thread, and none can be started.
   void submit(std::function<void()> job);
 
-  /// Ends the threads once what they run has ended, so that a fork finds none; what is in the queue stays there.
-  void pause();
-  /// Goes on, also in a child, which has the same queue. Throws as `submit` does.
-  void resume();
+  /// Does what there is to do and ends the threads, which a fork would lose; the next job starts new ones. No jobs are
+  /// submitted meanwhile, other than by jobs.
+  void settle();
+  /// In the child of a fork in front of which it settled: it is the child's own from here on.
+  void settled_before_fork();
 
   /// Destroys what has not begun, and waits for what has. Idempotent.
   void shutdown() noexcept;
@@ -43,7 +44,7 @@ class worker {
 
  private:
   void run();
-  void add_thread();  // with the mutex held
+  void join() noexcept;
 
   static constexpr std::size_t max_threads = 4;
 
@@ -53,7 +54,7 @@ class worker {
   std::vector<std::thread> threads_;
   std::size_t idle_ = 0;
   fork_mark fork_;
-  bool paused_ = false;
+  bool settling_ = false;
   bool stopped_ = false;
 };
 

@@ -11,9 +11,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -38,6 +40,12 @@ void explain(attach_plan const& plan, program_type type, error_code& ec, diagnos
 }
 
 }  // namespace
+
+refusal odd_name(std::initializer_list<std::string_view> names) {
+  auto const odd = [](std::string_view n) { return n.find('\0') != n.npos; };
+  if (std::none_of(names.begin(), names.end(), odd)) return {};
+  return {from_libbpf(EINVAL), "there is a null character in that name", {}};
+}
 
 int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> object, int perf_event) {
   if (raw == nullptr) return errno != 0 ? errno : EOPNOTSUPP;

@@ -35,7 +35,9 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace asio = boost::asio;
@@ -66,6 +68,9 @@ extern "C" {
 [[gnu::noinline, gnu::used]] void pass_place(int number, long other) {
   DTRACE_PROBE2(tinybpf_test, place, number, other);
 }
+// Which of the two it is, is decided when the program starts.
+[[gnu::used]] long (*choose_function())(long) { return &probed_function; }
+[[gnu::used]] long chosen_function(long x) __attribute__((ifunc("choose_function")));
 // The same USDT at another place.
 [[gnu::noinline, gnu::used]] void pass_place_too(int number, long other) {
   DTRACE_PROBE2(tinybpf_test, place, number, other);
@@ -475,6 +480,23 @@ BOOST_FIXTURE_TEST_CASE(keep_to_a_process, probes) {
   BOOST_TEST(seen.during(slot::uprobe, [&] { probed_function(1); }) == 1);
 }
 
+// The process is meant, also when the thread that attached the program has ended.
+BOOST_FIXTURE_TEST_CASE(outlive_the_thread_that_attached_them, probes) {
+  auto const p = program("on_uprobe");
+  tinybpf::link l;
+  std::thread{[&] { l = p.attach_uprobe(self, "probed_function", {.pid = 0}); }}.join();
+  BOOST_TEST(seen.during(slot::uprobe, [] { probed_function(1); }) == 1);
+  {
+    asio::io_context io;
+    auto const attach = [&]() -> asio::awaitable<tinybpf::link> {
+      auto const target = tinybpf::uprobe_target{self, "probed_function", {.pid = 0}};
+      co_return co_await tinybpf::async_attach(io.get_executor(), p, target);
+    };
+    l = test::run(io, attach());
+  }
+  BOOST_TEST(seen.during(slot::uprobe, [] { probed_function(1); }) == 1);
+}
+
 BOOST_FIXTURE_TEST_CASE(keep_a_reference_counter_above_0, probes) {
   auto const offset = file_offset_of(const_cast<unsigned short const*>(&reference_counter));
   BOOST_REQUIRE(reference_counter == 0);
@@ -556,6 +578,13 @@ BOOST_FIXTURE_TEST_CASE(name_what_is_near_to_an_unknown_function, probes) {
   BOOST_TEST(contains(by_section.message, "did you mean 'probed_function'?"), by_section.message);
 }
 
+BOOST_FIXTURE_TEST_CASE(tell_which_name_stands_for_several_functions, probes) {
+  auto const p = program("on_uprobe");
+  auto const details =
+      refusal(kernel_error(ENOENT), [&](auto&... out) { return p.attach_uprobe(self, "chosen_function", out...); });
+  BOOST_TEST(contains(details.message, "'chosen_function' is an IFUNC"), details.message);
+}
+
 BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
   auto const p = program("on_uprobe");
   text_file const text;
@@ -583,6 +612,24 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
       BOOST_TEST(contains(details.hint, row.hint), details.hint);
     }
   }
+  // Whoever opens a FIFO waits for somebody who writes to it.
+  auto const fifo = text.folder.path() / "fifo";
+  test::checked(mkfifo(fifo.c_str(), 0600), "mkfifo");
+  auto const usdt = program("on_usdt");
+  for (tinybpf::attach_target const& target : {tinybpf::attach_target{tinybpf::uprobe_target{fifo, "f"}},
+                                               tinybpf::attach_target{tinybpf::uprobe_target{fifo, "", {.offset = 8}}},
+                                               tinybpf::attach_target{tinybpf::usdt_target{fifo, "a", "b"}}}) {
+    auto const details = refusal(kernel_error(ENOEXEC), [&](auto&... out) {
+      return (std::holds_alternative<tinybpf::usdt_target>(target) ? usdt : p).attach(target, out...);
+    });
+    BOOST_TEST(contains(details.message, "no regular file"), details.message);
+  }
+  // An offset takes no ELF file, so that this is not what was wrong.
+  pid_t const nobody = 1 << 30;
+  auto const of_nobody = refusal(kernel_error(ESRCH), [&](auto&... out) {
+    return p.attach_uprobe(text.path, "", {.offset = 2, .pid = nobody}, out...);
+  });
+  BOOST_TEST(contains(of_nobody.hint, "no process"), of_nobody.hint);
   // A file in the working directory is not meant by its bare name.
   auto const before = fs::current_path();
   fs::current_path(text.folder.path());
@@ -918,6 +965,9 @@ BOOST_FIXTURE_TEST_CASE(places_that_make_no_sense_are_refused, probes) {
   using names = std::vector<std::string>;
   std::array<std::uint64_t, 1> const one_cookie{1};
   auto const invalid = kernel_error(EINVAL);
+  std::string const cut{"probed_function\0x", 17};
+  constexpr std::size_t backwards = ~std::size_t{15};
+  constexpr std::size_t far = std::size_t{1} << 32;
   struct row {
     tinybpf::program what;
     tinybpf::attach_target where;
@@ -938,6 +988,21 @@ BOOST_FIXTURE_TEST_CASE(places_that_make_no_sense_are_refused, probes) {
            row{uprobe, tinybpf::uprobe_target{self, ""}, "neither a function nor an offset"},
            row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.retprobe = true, .offset = 4}},
                "return has no offset"},
+           row{kprobe, tinybpf::kprobe_target{getpgid_in_kernel, {.offset = far}}, "no function is as long"},
+           row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.offset = backwards}}, "beyond the end"},
+           row{uprobe, tinybpf::uprobe_target{self, "", {.offset = backwards}}, "beyond the end"},
+           row{uprobe, tinybpf::uprobe_target{self, "", {.offset = fs::file_size(self)}}, "beyond the end"},
+           row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.ref_ctr_offset = far}}, "no counter"},
+           row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.ref_ctr_offset = 3}}, "even offset"},
+           row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.pid = -2}}, "no process -2"},
+           row{usdt, tinybpf::usdt_target{self, "tinybpf_test", "place", {.pid = -2}}, "no process -2"},
+           row{kprobe, tinybpf::kprobe_target{cut}, "null character"},
+           row{kprobe_multi, tinybpf::kprobe_multi_target{cut}, "null character"},
+           row{kprobe_multi, tinybpf::kprobe_multi_target{names{"a", cut}}, "null character"},
+           row{ksyscall, tinybpf::ksyscall_target{cut}, "null character"},
+           row{uprobe, tinybpf::uprobe_target{self, cut}, "null character"},
+           row{uprobe, tinybpf::uprobe_target{self + std::string{"\0x", 2}, "probed_function"}, "null character"},
+           row{usdt, tinybpf::usdt_target{self, "tinybpf_test", std::string{"place\0x", 7}}, "null character"},
            row{usdt, tinybpf::usdt_target{"", "a", "b"}, "no program or library is named"},
            row{usdt, tinybpf::usdt_target{self, "", "b"}, "one is empty"},
            row{usdt, tinybpf::usdt_target{self, "a", ""}, "one is empty"},

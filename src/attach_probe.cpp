@@ -394,13 +394,17 @@ std::string_view kind_of_probe(bool retprobe, std::string_view entry, std::strin
 
 }  // namespace
 
-refusal odd_binary(std::filesystem::path const& binary) {
+refusal odd_binary(std::filesystem::path const& binary, bool by_symbols) {
   if (binary.empty()) return invalid("no program or library is named", "the program that is running is /proc/self/exe");
   if (auto odd = odd_name({binary.native()}); odd.code) return odd;
+  auto const path = find_binary(binary.string());
   struct stat status {};
-  if (stat(find_binary(binary.string()).c_str(), &status) != 0 || S_ISREG(status.st_mode)) return {};
+  if (stat(path.c_str(), &status) != 0) return {};  // libbpf says why
   if (S_ISDIR(status.st_mode)) return {from_libbpf(EISDIR), "that is a directory", {}};
-  return {from_libbpf(ENOEXEC), "that is no regular file", {}};
+  if (!S_ISREG(status.st_mode)) return {from_libbpf(ENOEXEC), "that is no regular file", {}};
+  if (by_symbols && has_symbols_without_size(path))
+    return {from_libbpf(ENOEXEC), "its table of symbols says that each has 0 bytes", {}};
+  return {};
 }
 
 attach_plan plan_of(kprobe_target const& t, program_core const&) {
@@ -500,7 +504,7 @@ attach_plan plan_of(uprobe_target const& t, program_core const&) {
                t.binary.string(),
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
-        if (auto odd = odd_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_binary(t.binary, !t.function.empty()); odd.code) return odd;
         if (auto odd = odd_name({t.function}); odd.code) return odd;
         if (auto odd = odd_process(t.options.pid); odd.code) return odd;
         if (t.function.empty() && t.options.offset == 0)
@@ -534,7 +538,7 @@ attach_plan plan_of(uprobe_multi_target const& t, program_core const&) {
                text_of(t.functions) + " of " + t.binary.string(),
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
-        if (auto odd = odd_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_binary(t.binary, true); odd.code) return odd;
         if (auto odd = odd_process(t.pid); odd.code) return odd;
         if (auto odd = odd_functions(t.functions, t.cookies); odd.code) return odd;
         if (auto wrong = wrong_purpose(p, loaded_for::uprobe_multi, "SEC(\"uprobe.multi\")"); wrong.code) return wrong;
@@ -572,7 +576,7 @@ attach_plan plan_of(usdt_target const& t, program_core const& core) {
       .where = "USDT " + t.provider + ":" + t.name + " of " + t.binary.string(),
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
-        if (auto odd = odd_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_binary(t.binary, false); odd.code) return odd;
         if (auto odd = odd_name({t.provider, t.name}); odd.code) return odd;
         if (auto odd = odd_process(t.options.pid); odd.code) return odd;
         if (t.provider.empty() || t.name.empty()) return invalid("a USDT has a provider and a name, and one is empty");

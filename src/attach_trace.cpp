@@ -377,8 +377,8 @@ attach_plan plan_of(section_target const&, program_core const& core) {
         auto const place = place_in(section, kind);
         if (!place) return {};
         return std::visit(
-            [](auto const& t) -> refusal {
-              if constexpr (requires { t.binary; }) return odd_binary(t.binary);
+            [kind](auto const& t) -> refusal {
+              if constexpr (requires { t.binary; }) return odd_binary(t.binary, kind != link_kind::usdt);
               return {};
             },
             *place);

@@ -31,7 +31,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <new>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -639,6 +642,34 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
   fs::current_path(before);
   BOOST_TEST(ec == kernel_error(ENOENT));
   BOOST_TEST(contains(details.hint, "'./no_program'"), details.hint);
+}
+
+/// This program, with something of its tables of symbols changed.
+template <class Change>
+fs::path damaged(test::scratch_folder const& folder, Change change) {
+  std::ifstream in{self, std::ios::binary};
+  std::string all{std::istreambuf_iterator<char>{in}, {}};
+  auto& header = *reinterpret_cast<ElfW(Ehdr)*>(all.data());
+  auto* const sections = reinterpret_cast<ElfW(Shdr)*>(all.data() + header.e_shoff);
+  for (int i = 0; i < header.e_shnum; ++i)
+    if (sections[i].sh_type == SHT_SYMTAB || sections[i].sh_type == SHT_DYNSYM) change(all, sections[i]);
+  return folder.file("damaged", std::as_bytes(std::span{all}));
+}
+
+// With which libbpf would end the process, or take an offset for an error.
+BOOST_FIXTURE_TEST_CASE(refuse_files_that_lie, probes) {
+  auto const p = program("on_uprobe");
+  test::scratch_folder const folder;
+  auto const attach = [&](fs::path const& binary, error_code expected) {
+    return refusal(expected, [&](auto&... out) { return p.attach_uprobe(binary, "probed_function", out...); });
+  };
+  auto const no_size = damaged(folder, [](std::string&, ElfW(Shdr) & table) { table.sh_entsize = 0; });
+  BOOST_TEST(contains(attach(no_size, kernel_error(ENOEXEC)).message, "0 bytes"));
+  auto const far = damaged(folder, [](std::string& all, ElfW(Shdr) const& table) {
+    auto* const symbols = reinterpret_cast<ElfW(Sym)*>(all.data() + table.sh_offset);
+    for (std::size_t i = 0; i < table.sh_size / sizeof *symbols; ++i) symbols[i].st_value = ~std::uint64_t{0} << 20;
+  });
+  attach(far, make_error_code(errc::invalid_object));
 }
 
 BOOST_FIXTURE_TEST_CASE(tell_which_process_is_not_there, probes) {

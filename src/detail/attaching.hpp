@@ -39,8 +39,9 @@ struct refusal {
 /// Refuses a name that libbpf would see the beginning of only, up to a null character.
 refusal odd_name(std::initializer_list<std::string_view> names);
 
-/// Refuses what is there and is no file, such as a FIFO, which libbpf would wait at for ever. In attach_probe.cpp.
-refusal odd_binary(std::filesystem::path const& binary);
+/// Refuses what is there and is no file, such as a FIFO, which libbpf would wait at for ever, and a file in whose
+/// symbols, where those are to be looked at, libbpf would divide by 0. In attach_probe.cpp.
+refusal odd_binary(std::filesystem::path const& binary, bool by_symbols);
 
 /// How to attach to a place.
 struct attach_plan {

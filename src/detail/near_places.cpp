@@ -73,6 +73,16 @@ struct end_elf {
   void operator()(Elf* e) const noexcept { elf_end(e); }
 };
 
+std::unique_ptr<Elf, end_elf> begin_elf(owned_descriptor const& file) {
+  elf_version(EV_CURRENT);
+  return std::unique_ptr<Elf, end_elf>{elf_begin(file.get(), ELF_C_READ_MMAP, nullptr)};
+}
+
+// Also of what is no regular file by now: without waiting for anybody.
+owned_descriptor open_to_read(std::string const& path) {
+  return owned_descriptor{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+}
+
 void sort_once(auto& all) {
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
@@ -315,6 +325,18 @@ std::size_t binary_contents::functions_named(std::string_view name) const {
       std::count_if(places_.begin(), places_.end(), [&](auto const& p) { return p.first == name; }));
 }
 
+bool has_symbols_without_size(std::string const& path) {
+  auto const file = open_to_read(path);
+  if (file.get() < 0) return false;
+  auto const elf = begin_elf(file);
+  for (Elf_Scn* section = nullptr; elf && (section = elf_nextscn(elf.get(), section)) != nullptr;) {
+    GElf_Shdr head{};
+    if (gelf_getshdr(section, &head) == nullptr) continue;
+    if ((head.sh_type == SHT_SYMTAB || head.sh_type == SHT_DYNSYM) && head.sh_entsize == 0) return true;
+  }
+  return false;
+}
+
 binary_contents contents_of_binary(std::string const& binary) {
   binary_contents found;
   found.path = find_binary(binary);
@@ -322,7 +344,7 @@ binary_contents contents_of_binary(std::string const& binary) {
     found.error = ENOENT;
     return found;
   }
-  owned_descriptor const file{open(found.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  auto const file = open_to_read(found.path);
   struct stat status {};
   if (file.get() < 0 || fstat(file.get(), &status) != 0) {
     found.error = errno;
@@ -332,8 +354,7 @@ binary_contents contents_of_binary(std::string const& binary) {
     found.error = S_ISDIR(status.st_mode) ? EISDIR : ENOEXEC;
     return found;
   }
-  elf_version(EV_CURRENT);
-  std::unique_ptr<Elf, end_elf> const elf{elf_begin(file.get(), ELF_C_READ_MMAP, nullptr)};
+  auto const elf = begin_elf(file);
   GElf_Ehdr header{};
   if (!elf || gelf_getehdr(elf.get(), &header) == nullptr) {
     found.error = ENOEXEC;
@@ -342,13 +363,15 @@ binary_contents contents_of_binary(std::string const& binary) {
   bool const wide = header.e_ident[EI_CLASS] == ELFCLASS64;
   // A small file can say that it has very much, in tables and names that overlap.
   constexpr std::size_t longest = 16'384;
-  std::size_t left = std::size_t{1} << 30;
+  std::size_t left = std::size_t{1} << 28;
   auto const spend = [&](std::size_t size) { return std::exchange(left, left - std::min(left, size)) >= size; };
+  std::set<GElf_Word> tables;  // libbpf looks at the first of each type
   for (Elf_Scn* section = nullptr; (section = elf_nextscn(elf.get(), section)) != nullptr;) {
     GElf_Shdr head{};
     if (gelf_getshdr(section, &head) == nullptr) continue;
     bool const symbols = head.sh_type == SHT_SYMTAB || head.sh_type == SHT_DYNSYM;
     if (!symbols && head.sh_type != SHT_NOTE) continue;
+    if (symbols && !tables.insert(head.sh_type).second) continue;
     if (!spend(head.sh_size)) break;
     auto* const data = elf_getdata(section, nullptr);
     if (data == nullptr || data->d_buf == nullptr) continue;

@@ -55,6 +55,9 @@ std::vector<std::string> global_functions_of(int program_fd);
 /// Where libbpf finds a program or library that is named without a slash; empty if nowhere.
 std::string find_binary(std::string const& binary);
 
+/// True if it is an ELF file with a table of symbols that says that each of them has no size.
+bool has_symbols_without_size(std::string const& path);
+
 /// A program or library, and what can be attached to in it.
 struct binary_contents {
   int error = 0;     ///< Why it could not be read: an errno, EISDIR and ENOEXEC (not an ELF file) among them.

@@ -93,6 +93,7 @@ link attach_as_planned(program_core* core, attach_plan const& plan, error_code& 
     attachments.clear();
     details.log = log.take();
     report(ec, details, from_libbpf(err), task);
+    lock.unlock();  // nobody has to wait for the search of names
     explain(plan, core->type, ec, details);
     return {};
   }

@@ -507,6 +507,11 @@ BOOST_FIXTURE_TEST_CASE(keep_a_reference_counter_above_0, probes) {
   auto l = p.attach_uprobe(self, "probed_function", {.pid = 0, .ref_ctr_offset = offset});
   BOOST_TEST(reference_counter == 1);
   BOOST_TEST(seen.during(slot::uprobe, [&] { probed_function(1); }) == 1);
+  // A file that is mapped counts as well, and is not taken back: so files are read, to say what is in them.
+  error_code ec;
+  static_cast<void>(program("on_usdt").attach_usdt(self, "tinybpf_test", "plaice", ec));
+  BOOST_TEST(ec == kernel_error(ENOENT));
+  BOOST_TEST(reference_counter == 1);
   l.detach();
   BOOST_TEST(reference_counter == 0);
 }

@@ -73,9 +73,11 @@ struct end_elf {
   void operator()(Elf* e) const noexcept { elf_end(e); }
 };
 
+// Not mapped: the kernel puts probes into a mapping of a probed file as well, and counts their counters up, for good.
+// And a file that gets shorter meanwhile would be SIGBUS.
 std::unique_ptr<Elf, end_elf> begin_elf(owned_descriptor const& file) {
   elf_version(EV_CURRENT);
-  return std::unique_ptr<Elf, end_elf>{elf_begin(file.get(), ELF_C_READ_MMAP, nullptr)};
+  return std::unique_ptr<Elf, end_elf>{elf_begin(file.get(), ELF_C_READ, nullptr)};
 }
 
 // Also of what is no regular file by now: without waiting for anybody.

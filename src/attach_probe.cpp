@@ -4,6 +4,7 @@
 #include "detail/privileges.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/libbpf.h>
@@ -113,6 +114,27 @@ refusal odd_session(attach_subject const& p, bool retprobe) {
 #endif
 }
 
+// libbpf takes every negative number for "all".
+refusal odd_process(pid_t pid) {
+  if (pid >= -1) return {};
+  return invalid("there is no process " + std::to_string(pid), "-1 stands for all, 0 for this one");
+}
+
+// The kernel takes what is beyond the file's end, as what counts backwards looks to it, and never runs the program.
+refusal odd_offsets(uprobe_target const& t) {
+  struct stat status {};
+  if (stat(find_binary(t.binary.string()).c_str(), &status) != 0) return {};  // libbpf says why
+  auto const size = static_cast<std::size_t>(status.st_size);
+  auto const end = "; the file has " + std::to_string(size) + " bytes";
+  if (t.options.offset >= size) return invalid("offset " + hexadecimal(t.options.offset) + " is beyond the end" + end);
+  auto const counter = t.options.ref_ctr_offset;
+  if (counter >= size) return invalid("there is no counter at " + hexadecimal(counter) + end);
+  if (counter % 2 != 0)
+    return invalid("a counter of two bytes is at an even offset, and not at " + hexadecimal(counter));
+  if (counter > UINT32_MAX) return invalid("the kernel takes no `ref_ctr_offset` above " + hexadecimal(UINT32_MAX));
+  return {};
+}
+
 refusal odd_functions(names_or_pattern const& functions, std::vector<std::uint64_t> const& cookies) {
   auto const* const pattern = pattern_in(functions);
   auto const& names = list_in(functions);
@@ -122,6 +144,9 @@ refusal odd_functions(names_or_pattern const& functions, std::vector<std::uint64
                    "list the functions, so that it is clear which cookie is whose");
   if (pattern == nullptr && names.empty()) return invalid("the list of functions is empty");
   if (std::find(names.begin(), names.end(), "") != names.end()) return invalid("a function of the list has no name");
+  if (auto odd = odd_name({pattern != nullptr ? *pattern : std::string_view{}}); odd.code) return odd;
+  for (auto const& name : names)
+    if (auto odd = odd_name({name}); odd.code) return odd;
   if (!cookies.empty() && cookies.size() != names.size())
     return invalid(std::to_string(names.size()) + " functions and " + std::to_string(cookies.size()) + " cookies",
                    "give a cookie for each function, or none");
@@ -277,6 +302,13 @@ void explain_kernel_without_uprobes(error_code const& ec, diagnostics& details) 
 }
 
 void explain_no_function(std::string const& wanted, binary_contents const& found, diagnostics& details) {
+  auto const& chosen = found.chosen_at_run_time;
+  if (std::find(chosen.begin(), chosen.end(), wanted) != chosen.end()) {
+    details.message += "; '" + wanted + "' is an IFUNC: a name for one of several functions, chosen at run time";
+    add_hint(details, "`nm " + found.path +
+                          "` shows those functions, if it has symbols of them; an offset in the file does as well");
+    return;
+  }
   if (found.functions.empty()) {
     details.message += "; " + found.path + " has no symbols of functions";
     add_hint(details, "install its debug symbols, or give an offset in the file in place of the name");
@@ -287,15 +319,9 @@ void explain_no_function(std::string const& wanted, binary_contents const& found
   suggest(wanted, found.functions, details);
 }
 
-void explain_offset(error_code const& ec, std::size_t offset, binary_contents const& found, diagnostics& details) {
-  std::error_code unknown;
-  auto const size = std::filesystem::file_size(found.path, unknown);
-  if (ec == sys_errc::invalid_argument && !unknown && offset >= size) {
-    details.message += "; the file has " + std::to_string(size) + " bytes";
-    add_hint(details, "the offset is that in the file, where the function's address is that in memory");
-  } else if (ec == sys_errc::operation_not_supported || ec == sys_errc::executable_format_error) {
+void explain_instruction(error_code const& ec, diagnostics& details) {
+  if (ec == sys_errc::operation_not_supported || ec == sys_errc::executable_format_error)
     add_hint(details, "the instruction there is one that the kernel cannot probe, or none begins there");
-  }
 }
 
 void explain_uprobe(error_code& ec, uprobe_target const& t, diagnostics& details) {
@@ -303,7 +329,8 @@ void explain_uprobe(error_code& ec, uprobe_target const& t, diagnostics& details
   explain_cookie(ec, t.options.cookie, details);
   explain_kernel_without_uprobes(ec, details);
   auto const found = contents_of_binary(t.binary.string());
-  if (explain_file(ec, t.binary, found, details)) return;
+  bool const by_offset = t.function.empty() && found.error == ENOEXEC;  // which takes no ELF file
+  if (!by_offset && explain_file(ec, t.binary, found, details)) return;
   if (!t.function.empty() && (ec == sys_errc::no_such_file_or_directory || ec == errc::invalid_object)) {
     if (auto const n = found.functions_named(t.function); n > 1) {
       ec = from_libbpf(EINVAL);
@@ -314,7 +341,7 @@ void explain_uprobe(error_code& ec, uprobe_target const& t, diagnostics& details
       explain_no_function(t.function, found, details);
     }
   }
-  explain_offset(ec, t.options.offset, found, details);
+  explain_instruction(ec, details);
   explain_user_probe(ec, details);
 }
 
@@ -367,22 +394,24 @@ void explain_uprobe_multi(error_code& ec, uprobe_multi_target const& t, diagnost
 }
 #endif
 
-refusal without_binary(std::filesystem::path const& binary) {
-  if (!binary.empty()) return {};
-  return invalid("no program or library is named", "the program that is running is /proc/self/exe");
-}
-
-// libbpf and the kernel differ in what they make of other negative numbers.
-refusal odd_process(pid_t pid) {
-  if (pid >= -1) return {};
-  return invalid("there is no process " + std::to_string(pid), "-1 means all of them, and 0 the caller's own");
-}
-
 std::string_view kind_of_probe(bool retprobe, std::string_view entry, std::string_view exit) {
   return retprobe ? exit : entry;
 }
 
 }  // namespace
+
+refusal odd_binary(std::filesystem::path const& binary, bool by_symbols) {
+  if (binary.empty()) return invalid("no program or library is named", "the program that is running is /proc/self/exe");
+  if (auto odd = odd_name({binary.native()}); odd.code) return odd;
+  auto const path = find_binary(binary.string());
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return {};  // libbpf says why
+  if (S_ISDIR(status.st_mode)) return {from_libbpf(EISDIR), "that is a directory", {}};
+  if (!S_ISREG(status.st_mode)) return {from_libbpf(ENOEXEC), "that is no regular file", {}};
+  if (by_symbols && has_symbols_without_size(path))
+    return {from_libbpf(ENOEXEC), "its table of symbols says that each has 0 bytes", {}};
+  return {};
+}
 
 attach_plan plan_of(kprobe_target const& t, program_core const&) {
   return {
@@ -392,8 +421,11 @@ attach_plan plan_of(kprobe_target const& t, program_core const&) {
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
         if (t.function.empty()) return invalid("no function is named");
+        if (auto odd = odd_name({t.function}); odd.code) return odd;
         if (t.options.retprobe && t.options.offset != 0)
           return invalid("a function's return has no offset", "leave out `offset`, or `retprobe`");
+        // Of which the kernel would take the lower 32 bits.
+        if (t.options.offset > UINT32_MAX) return invalid("no function is as long as " + hexadecimal(t.options.offset));
         return wrong_purpose(p, loaded_for::perf, "SEC(\"kprobe\")");
       },
       .attach =
@@ -454,6 +486,7 @@ attach_plan plan_of(ksyscall_target const& t, program_core const&) {
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
         if (t.syscall.empty()) return invalid("no system call is named");
+        if (auto odd = odd_name({t.syscall}); odd.code) return odd;
         return wrong_purpose(p, loaded_for::perf, "SEC(\"ksyscall\")");
       },
       .attach =
@@ -477,13 +510,15 @@ attach_plan plan_of(uprobe_target const& t, program_core const&) {
                t.binary.string(),
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
-        if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_binary(t.binary, !t.function.empty()); odd.code) return odd;
+        if (auto odd = odd_name({t.function}); odd.code) return odd;
         if (auto odd = odd_process(t.options.pid); odd.code) return odd;
         if (t.function.empty() && t.options.offset == 0)
           return invalid("neither a function nor an offset is given",
                          "name a function, or give `offset`, counted from the file's start");
         if (!t.function.empty() && t.options.retprobe && t.options.offset != 0)
           return invalid("a function's return has no offset", "leave out `offset`, or `retprobe`");
+        if (auto odd = odd_offsets(t); odd.code) return odd;
         return wrong_purpose(p, loaded_for::perf, "SEC(\"uprobe\")");
       },
       .attach =
@@ -494,7 +529,9 @@ attach_plan plan_of(uprobe_target const& t, program_core const&) {
             options.bpf_cookie = o.cookie;
             options.retprobe = o.retprobe;
             options.func_name = t.function.empty() ? nullptr : t.function.c_str();
-            return keep(bpf_program__attach_uprobe_opts(p.raw, o.pid, t.binary.c_str(), o.offset, &options), into);
+            // For 0 the kernel would take this thread, and run nothing any more once that has ended.
+            auto const pid = o.pid == 0 ? getpid() : o.pid;
+            return keep(bpf_program__attach_uprobe_opts(p.raw, pid, t.binary.c_str(), o.offset, &options), into);
           },
       .explain = [t](error_code& ec, diagnostics& details) { explain_uprobe(ec, t, details); },
   };
@@ -507,7 +544,7 @@ attach_plan plan_of(uprobe_multi_target const& t, program_core const&) {
                text_of(t.functions) + " of " + t.binary.string(),
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
-        if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_binary(t.binary, true); odd.code) return odd;
         if (auto odd = odd_process(t.pid); odd.code) return odd;
         if (auto odd = odd_functions(t.functions, t.cookies); odd.code) return odd;
         if (auto wrong = wrong_purpose(p, loaded_for::uprobe_multi, "SEC(\"uprobe.multi\")"); wrong.code) return wrong;
@@ -545,7 +582,8 @@ attach_plan plan_of(usdt_target const& t, program_core const& core) {
       .where = "USDT " + t.provider + ":" + t.name + " of " + t.binary.string(),
       .types = {program_type::kprobe},
       .refuse = [t](attach_subject const& p) -> refusal {
-        if (auto odd = without_binary(t.binary); odd.code) return odd;
+        if (auto odd = odd_binary(t.binary, false); odd.code) return odd;
+        if (auto odd = odd_name({t.provider, t.name}); odd.code) return odd;
         if (auto odd = odd_process(t.options.pid); odd.code) return odd;
         if (t.provider.empty() || t.name.empty()) return invalid("a USDT has a provider and a name, and one is empty");
         if (purpose_of(p.raw) == loaded_for::kprobe_multi) return wrong_purpose(p, loaded_for::perf, "SEC(\"usdt\")");

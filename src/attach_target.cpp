@@ -11,9 +11,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -43,6 +45,12 @@ void explain(attach_plan const& plan, program_type type, error_code& ec, diagnos
 }
 
 }  // namespace
+
+refusal odd_name(std::initializer_list<std::string_view> names) {
+  auto const odd = [](std::string_view n) { return n.find('\0') != n.npos; };
+  if (std::none_of(names.begin(), names.end(), odd)) return {};
+  return {from_libbpf(EINVAL), "there is a null character in that name", {}};
+}
 
 int keep(bpf_link* raw, attachment_list& into, std::shared_ptr<bpf_object> object, int perf_event) {
   if (raw == nullptr) return errno != 0 ? errno : EOPNOTSUPP;
@@ -90,6 +98,7 @@ link attach_as_planned(program_core* core, attach_plan const& plan, error_code& 
     attachments.clear();
     details.log = log.take();
     report(ec, details, from_libbpf(err), task);
+    lock.unlock();  // nobody has to wait for the search of names
     explain(plan, core->type, ec, details);
     return {};
   }

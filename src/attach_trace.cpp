@@ -231,6 +231,8 @@ std::vector<pid_t> threads_of(pid_t pid) {
   return threads;
 }
 
+std::uint64_t frequency_of(perf_event_options const& o) { return o.frequency != 0 ? o.frequency : 1000; }
+
 int open_perf_event(perf_event_options const& o, pid_t thread, int cpu) {
   perf_event_attr attr{};
   attr.size = sizeof attr;
@@ -240,7 +242,7 @@ int open_perf_event(perf_event_options const& o, pid_t thread, int cpu) {
     attr.sample_period = o.period;
   } else {
     attr.freq = 1;
-    attr.sample_freq = o.frequency != 0 ? o.frequency : 1000;
+    attr.sample_freq = frequency_of(o);
   }
   if (thread != -1) {  // and the threads that it starts
     attr.inherit = 1;
@@ -290,10 +292,10 @@ void explain_perf_event(perf_event_options const& o, error_code& ec, diagnostics
     details.hint +=
         "this machine has no such counter, as virtual machines often have not: the CPU clock (type 1, config 0) is "
         "always there";
-  } else if (ec == sys_errc::invalid_argument && o.period == 0 && o.frequency > 0) {
+  } else if (ec == sys_errc::invalid_argument && o.period == 0) {
     std::ifstream file{"/proc/sys/kernel/perf_event_max_sample_rate"};
     std::uint64_t most = 0;
-    if (file >> most && o.frequency > most)
+    if (file >> most && frequency_of(o) > most)
       details.hint = "the sysctl kernel.perf_event_max_sample_rate allows " + std::to_string(most) + " a second";
     else if (o.pid != -1)
       details.hint = samples_of_threads;
@@ -349,12 +351,12 @@ std::optional<attach_target> place_in(std::string_view section, link_kind kind) 
     case link_kind::ksyscall:
       return ksyscall_target{place, {.retprobe = retprobe}};
     case link_kind::uprobe: {
-      auto const [binary, rest] = split(place, place.rfind(':'));
+      auto const [binary, rest] = split(place, place.find(':'));
       auto [function, offset] = function_and_offset(rest);
       return uprobe_target{binary, std::move(function), {.retprobe = retprobe, .offset = offset}};
     }
     case link_kind::uprobe_multi: {
-      auto [binary, functions] = split(place, place.rfind(':'));
+      auto [binary, functions] = split(place, place.find(':'));
       return uprobe_multi_target{std::move(binary), std::move(functions), {.retprobe = retprobe}};
     }
     case link_kind::usdt: {
@@ -375,7 +377,17 @@ attach_plan plan_of(section_target const&, program_core const& core) {
   attach_plan plan{
       .kind = kind,
       .where = "'" + core.section + "'",
-      .refuse = [kind](attach_subject const&) { return kind == link_kind::lsm ? lsm_refusal() : refusal{}; },
+      .refuse = [kind, section = core.section](attach_subject const&) -> refusal {
+        if (kind == link_kind::lsm) return lsm_refusal();
+        auto const place = place_in(section, kind);
+        if (!place) return {};
+        return std::visit(
+            [kind](auto const& t) -> refusal {
+              if constexpr (requires { t.binary; }) return odd_binary(t.binary, kind != link_kind::usdt);
+              return {};
+            },
+            *place);
+      },
       .attach =
           [kind](attach_subject const& p, attachment_list& into) {
             return keep(bpf_program__attach(p.raw), into, kind == link_kind::usdt ? p.object : nullptr);
@@ -413,6 +425,7 @@ attach_plan plan_of(tracepoint_target const& t, program_core const&) {
       .where = "tracepoint " + t.category + ":" + t.name,
       .types = {program_type::tracepoint},
       .refuse = [t](attach_subject const&) -> refusal {
+        if (auto odd = odd_name({t.category, t.name}); odd.code) return odd;
         // They would be parts of a path, and lead to who knows what.
         if ((t.category + t.name).find('/') == std::string::npos) return {};
         return {from_libbpf(EINVAL), "neither name has a '/'",
@@ -433,6 +446,7 @@ attach_plan plan_of(raw_tracepoint_target const& t, program_core const&) {
       .kind = link_kind::raw_tracepoint,
       .where = "raw tracepoint " + t.name,
       .types = {program_type::raw_tracepoint, program_type::raw_tracepoint_writable},
+      .refuse = [t](attach_subject const&) { return odd_name({t.name}); },
   };
 #if LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 4
   plan.attach = [t](attach_subject const& p, attachment_list& into) {
@@ -517,7 +531,7 @@ attach_plan plan_of(freplace_target const& t, program_core const&) {
       .types = {program_type::ext},
       .refuse = [t](attach_subject const&) -> refusal {
         if (t.function.empty()) return {from_libbpf(EINVAL), "no function is named", {}};
-        return {};
+        return odd_name({t.function});
       },
       .attach =
           [t](attach_subject const& p, attachment_list& into) {

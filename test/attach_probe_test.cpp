@@ -31,11 +31,16 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <new>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace asio = boost::asio;
@@ -475,6 +480,23 @@ BOOST_FIXTURE_TEST_CASE(keep_to_a_process, probes) {
   BOOST_TEST(seen.during(slot::uprobe, [&] { probed_function(1); }) == 1);
 }
 
+// The process is meant, also when the thread that attached the program has ended.
+BOOST_FIXTURE_TEST_CASE(outlive_the_thread_that_attached_them, probes) {
+  auto const p = program("on_uprobe");
+  tinybpf::link l;
+  std::thread{[&] { l = p.attach_uprobe(self, "probed_function", {.pid = 0}); }}.join();
+  BOOST_TEST(seen.during(slot::uprobe, [] { probed_function(1); }) == 1);
+  {
+    asio::io_context io;
+    auto const attach = [&]() -> asio::awaitable<tinybpf::link> {
+      auto const target = tinybpf::uprobe_target{self, "probed_function", {.pid = 0}};
+      co_return co_await tinybpf::async_attach(io.get_executor(), p, target);
+    };
+    l = test::run(io, attach());
+  }
+  BOOST_TEST(seen.during(slot::uprobe, [] { probed_function(1); }) == 1);
+}
+
 BOOST_FIXTURE_TEST_CASE(keep_a_reference_counter_above_0, probes) {
   auto const offset = file_offset_of(const_cast<unsigned short const*>(&reference_counter));
   BOOST_REQUIRE(reference_counter == 0);
@@ -482,6 +504,11 @@ BOOST_FIXTURE_TEST_CASE(keep_a_reference_counter_above_0, probes) {
   auto l = p.attach_uprobe(self, "probed_function", {.pid = 0, .ref_ctr_offset = offset});
   BOOST_TEST(reference_counter == 1);
   BOOST_TEST(seen.during(slot::uprobe, [&] { probed_function(1); }) == 1);
+  // A file that is mapped counts as well, and is not taken back: so files are read, to say what is in them.
+  error_code ec;
+  static_cast<void>(program("on_usdt").attach_usdt(self, "tinybpf_test", "plaice", ec));
+  BOOST_TEST(ec == kernel_error(ENOENT));
+  BOOST_TEST(reference_counter == 1);
   l.detach();
   BOOST_TEST(reference_counter == 0);
 }
@@ -556,6 +583,14 @@ BOOST_FIXTURE_TEST_CASE(name_what_is_near_to_an_unknown_function, probes) {
   BOOST_TEST(contains(by_section.message, "did you mean 'probed_function'?"), by_section.message);
 }
 
+// Of strlen, the loader chooses the one that suits the processor.
+BOOST_FIXTURE_TEST_CASE(tell_which_name_stands_for_several_functions, probes) {
+  auto const p = program("on_uprobe");
+  auto const details =
+      refusal(kernel_error(ENOENT), [&](auto&... out) { return p.attach_uprobe("libc.so.6", "strlen", out...); });
+  BOOST_TEST(contains(details.message, "'strlen' is an IFUNC"), details.message);
+}
+
 BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
   auto const p = program("on_uprobe");
   text_file const text;
@@ -584,6 +619,24 @@ BOOST_FIXTURE_TEST_CASE(tell_what_is_wrong_with_a_file, probes) {
       BOOST_TEST(!contains(details.hint, "the running kernel"), details.hint);
     }
   }
+  // Whoever opens a FIFO waits for somebody who writes to it.
+  auto const fifo = text.folder.path() / "fifo";
+  test::checked(mkfifo(fifo.c_str(), 0600), "mkfifo");
+  auto const usdt = program("on_usdt");
+  for (tinybpf::attach_target const& target : {tinybpf::attach_target{tinybpf::uprobe_target{fifo, "f"}},
+                                               tinybpf::attach_target{tinybpf::uprobe_target{fifo, "", {.offset = 8}}},
+                                               tinybpf::attach_target{tinybpf::usdt_target{fifo, "a", "b"}}}) {
+    auto const details = refusal(kernel_error(ENOEXEC), [&](auto&... out) {
+      return (std::holds_alternative<tinybpf::usdt_target>(target) ? usdt : p).attach(target, out...);
+    });
+    BOOST_TEST(contains(details.message, "no regular file"), details.message);
+  }
+  // An offset takes no ELF file, so that this is not what was wrong.
+  pid_t const nobody = 1 << 30;
+  auto const of_nobody = refusal(kernel_error(ESRCH), [&](auto&... out) {
+    return p.attach_uprobe(text.path, "", {.offset = 2, .pid = nobody}, out...);
+  });
+  BOOST_TEST(contains(of_nobody.hint, "no process"), of_nobody.hint);
   // A file in the working directory is not meant by its bare name.
   auto const before = fs::current_path();
   fs::current_path(text.folder.path());
@@ -611,6 +664,34 @@ BOOST_FIXTURE_TEST_CASE(tell_that_an_instruction_cannot_be_probed, probes) {
   BOOST_TEST(contains(details.hint, "cannot probe"), details.hint);
 }
 #endif
+
+/// This program, with something of its tables of symbols changed.
+template <class Change>
+fs::path damaged(test::scratch_folder const& folder, Change change) {
+  std::ifstream in{self, std::ios::binary};
+  std::string all{std::istreambuf_iterator<char>{in}, {}};
+  auto& header = *reinterpret_cast<ElfW(Ehdr)*>(all.data());
+  auto* const sections = reinterpret_cast<ElfW(Shdr)*>(all.data() + header.e_shoff);
+  for (int i = 0; i < header.e_shnum; ++i)
+    if (sections[i].sh_type == SHT_SYMTAB || sections[i].sh_type == SHT_DYNSYM) change(all, sections[i]);
+  return folder.file("damaged", std::as_bytes(std::span{all}));
+}
+
+// With which libbpf would end the process, or take an offset for an error.
+BOOST_FIXTURE_TEST_CASE(refuse_files_that_lie, probes) {
+  auto const p = program("on_uprobe");
+  test::scratch_folder const folder;
+  auto const attach = [&](fs::path const& binary, error_code expected) {
+    return refusal(expected, [&](auto&... out) { return p.attach_uprobe(binary, "probed_function", out...); });
+  };
+  auto const no_size = damaged(folder, [](std::string&, ElfW(Shdr) & table) { table.sh_entsize = 0; });
+  BOOST_TEST(contains(attach(no_size, kernel_error(ENOEXEC)).message, "0 bytes"));
+  auto const far = damaged(folder, [](std::string& all, ElfW(Shdr) const& table) {
+    auto* const symbols = reinterpret_cast<ElfW(Sym)*>(all.data() + table.sh_offset);
+    for (std::size_t i = 0; i < table.sh_size / sizeof *symbols; ++i) symbols[i].st_value = ~std::uint64_t{0} << 20;
+  });
+  attach(far, make_error_code(errc::invalid_object));
+}
 
 BOOST_FIXTURE_TEST_CASE(tell_which_process_is_not_there, probes) {
   pid_t gone = 0;
@@ -936,6 +1017,9 @@ BOOST_FIXTURE_TEST_CASE(places_that_make_no_sense_are_refused, probes) {
   using names = std::vector<std::string>;
   std::array<std::uint64_t, 1> const one_cookie{1};
   auto const invalid = kernel_error(EINVAL);
+  std::string const cut{"probed_function\0x", 17};
+  constexpr std::size_t backwards = ~std::size_t{15};
+  constexpr std::size_t far = std::size_t{1} << 32;
   struct row {
     tinybpf::program what;
     tinybpf::attach_target where;
@@ -956,9 +1040,21 @@ BOOST_FIXTURE_TEST_CASE(places_that_make_no_sense_are_refused, probes) {
            row{uprobe, tinybpf::uprobe_target{self, ""}, "neither a function nor an offset"},
            row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.retprobe = true, .offset = 4}},
                "return has no offset"},
+           row{kprobe, tinybpf::kprobe_target{getpgid_in_kernel, {.offset = far}}, "no function is as long"},
+           row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.offset = backwards}}, "beyond the end"},
+           row{uprobe, tinybpf::uprobe_target{self, "", {.offset = backwards}}, "beyond the end"},
+           row{uprobe, tinybpf::uprobe_target{self, "", {.offset = fs::file_size(self)}}, "beyond the end"},
+           row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.ref_ctr_offset = far}}, "no counter"},
+           row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.ref_ctr_offset = 3}}, "even offset"},
            row{uprobe, tinybpf::uprobe_target{self, "probed_function", {.pid = -2}}, "no process -2"},
-           row{uprobe, tinybpf::uprobe_target{self, "", {.offset = std::size_t{1} << 40}}, "the file has "},
            row{usdt, tinybpf::usdt_target{self, "tinybpf_test", "place", {.pid = -2}}, "no process -2"},
+           row{kprobe, tinybpf::kprobe_target{cut}, "null character"},
+           row{kprobe_multi, tinybpf::kprobe_multi_target{cut}, "null character"},
+           row{kprobe_multi, tinybpf::kprobe_multi_target{names{"a", cut}}, "null character"},
+           row{ksyscall, tinybpf::ksyscall_target{cut}, "null character"},
+           row{uprobe, tinybpf::uprobe_target{self, cut}, "null character"},
+           row{uprobe, tinybpf::uprobe_target{self + std::string{"\0x", 2}, "probed_function"}, "null character"},
+           row{usdt, tinybpf::usdt_target{self, "tinybpf_test", std::string{"place\0x", 7}}, "null character"},
            row{usdt, tinybpf::usdt_target{"", "a", "b"}, "no program or library is named"},
            row{usdt, tinybpf::usdt_target{self, "", "b"}, "one is empty"},
            row{usdt, tinybpf::usdt_target{self, "a", ""}, "one is empty"},

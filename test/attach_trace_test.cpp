@@ -830,6 +830,17 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(whatever_the_kernel_has)
 
+BOOST_FIXTURE_TEST_CASE(names_with_a_null_character_are_refused, traces) {
+  auto const tracepoint = program("on_tracepoint");
+  auto const raw = program("on_raw_tracepoint");
+  std::string const cut{"sys_enter\0x", 11};
+  for (auto const& details :
+       {refusal(kernel_error(EINVAL),
+                [&](auto&... out) { return tracepoint.attach_tracepoint("raw_syscalls", cut, out...); }),
+        refusal(kernel_error(EINVAL), [&](auto&... out) { return raw.attach_raw_tracepoint(cut, out...); })})
+    BOOST_TEST(contains(details.message, "null character"), details.message);
+}
+
 BOOST_FIXTURE_TEST_CASE(programs_of_another_type_are_refused, traces) {
   auto const p = program("of_another_type");
   for (tinybpf::attach_target const& target : std::vector<tinybpf::attach_target>{

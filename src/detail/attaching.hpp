@@ -12,7 +12,9 @@
 #include <bpf/libbpf.h>
 
 #include <cstring>
+#include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,6 +35,13 @@ struct refusal {
   std::string reason = {};
   std::string hint = {};
 };
+
+/// Refuses a name that libbpf would see the beginning of only, up to a null character.
+refusal odd_name(std::initializer_list<std::string_view> names);
+
+/// Refuses what is there and is no file, such as a FIFO, which libbpf would wait at for ever, and a file in whose
+/// symbols, where those are to be looked at, libbpf would divide by 0. In attach_probe.cpp.
+refusal odd_binary(std::filesystem::path const& binary, bool by_symbols);
 
 /// How to attach to a place.
 struct attach_plan {

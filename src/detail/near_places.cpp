@@ -22,6 +22,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <system_error>
@@ -72,6 +73,18 @@ struct end_elf {
   void operator()(Elf* e) const noexcept { elf_end(e); }
 };
 
+// Not mapped: the kernel puts probes into a mapping of a probed file as well, and counts their counters up, for good.
+// And a file that gets shorter meanwhile would be SIGBUS.
+std::unique_ptr<Elf, end_elf> begin_elf(owned_descriptor const& file) {
+  elf_version(EV_CURRENT);
+  return std::unique_ptr<Elf, end_elf>{elf_begin(file.get(), ELF_C_READ, nullptr)};
+}
+
+// Also of what is no regular file by now: without waiting for anybody.
+owned_descriptor open_to_read(std::string const& path) {
+  return owned_descriptor{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+}
+
 void sort_once(auto& all) {
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
@@ -98,33 +111,6 @@ void each_kernel_function(F f) {
     auto const name = std::string_view{line}.substr(space + 3);
     f(std::strtoul(line.c_str(), nullptr, 16), name.substr(0, name.find_first_of(" \t")));
   }
-}
-
-// As libbpf resolves it: libraries and programs have folders of their own.
-std::string find_binary(std::string const& binary) {
-  if (binary.find('/') != std::string::npos) return binary;
-  bool const library = binary.ends_with(".so") || binary.find(".so.") != std::string::npos;
-  auto const variable = [](char const* name) {
-    char const* const value = std::getenv(name);
-    return std::string{value != nullptr ? value : ""};
-  };
-  std::string folders = library ? variable("LD_LIBRARY_PATH") + ":/usr/lib64:/usr/lib" : variable("PATH");
-  if (library) {
-#if defined(__x86_64__)
-    folders += ":/lib/x86_64-linux-gnu";
-#elif defined(__aarch64__)
-    folders += ":/lib/aarch64-linux-gnu";
-#endif
-  } else {
-    folders += ":/usr/bin:/usr/sbin";
-  }
-  for (std::size_t at = 0; at < folders.size();) {
-    auto const end = std::min(folders.find(':', at), folders.size());
-    auto file = folders.substr(at, end - at) + "/" + binary;
-    if (end > at && faccessat(AT_FDCWD, file.c_str(), library ? R_OK : R_OK | X_OK, AT_EACCESS) == 0) return file;
-    at = end + 1;
-  }
-  return {};
 }
 
 // The words behind the three addresses of a note are provider, name and arguments.
@@ -158,14 +144,21 @@ void suggest(std::string_view wanted, std::vector<std::string> names, diagnostic
     details.names = std::move(names);
     return;
   }
-  // Of tens of thousands, most are too far away to be looked at closely.
+  // Of tens of thousands, most are too far away to be looked at closely; of the others, the nearest at first sight are.
+  constexpr std::size_t closely = 1000;
   auto const bearable = std::max<std::size_t>(2, wanted.size() / 3);
-  std::erase_if(names, [&](std::string const& n) {
+  std::vector<std::pair<std::size_t, std::string>> candidates;
+  for (auto& n : names) {
     auto const longer = n.size() > wanted.size() ? n.size() - wanted.size() : wanted.size() - n.size();
-    bool const far = longer > bearable || least_distance(wanted, n) > bearable;
-    return far && (wanted.size() < 4 || n.find(wanted) == std::string::npos);
-  });
-  if (names.empty()) return;
+    auto const distance = longer > bearable ? longer : least_distance(wanted, n);
+    if (distance > bearable && (wanted.size() < 4 || n.find(wanted) == std::string::npos)) continue;
+    candidates.emplace_back(distance, std::move(n));
+  }
+  names.clear();
+  if (candidates.empty()) return;
+  auto const looked_at = candidates.begin() + static_cast<std::ptrdiff_t>(std::min(closely, candidates.size()));
+  std::partial_sort(candidates.begin(), looked_at, candidates.end());
+  std::transform(candidates.begin(), looked_at, std::back_inserter(names), [](auto& c) { return std::move(c.second); });
   auto const closest = nearest(wanted, names, 1).front();
   details.names = nearest(wanted, std::move(names), shown);
   details.message += "; did you mean '" + closest + "'?";
@@ -302,9 +295,48 @@ std::vector<std::string> global_functions_of(int program_fd) {
   return all;
 }
 
+// As libbpf resolves it: libraries and programs have folders of their own.
+std::string find_binary(std::string const& binary) {
+  if (binary.find('/') != std::string::npos) return binary;
+  bool const library = binary.ends_with(".so") || binary.find(".so.") != std::string::npos;
+  auto const variable = [](char const* name) {
+    char const* const value = std::getenv(name);
+    return std::string{value != nullptr ? value : ""};
+  };
+  std::string folders = library ? variable("LD_LIBRARY_PATH") + ":/usr/lib64:/usr/lib" : variable("PATH");
+  if (library) {
+#if defined(__x86_64__)
+    folders += ":/lib/x86_64-linux-gnu";
+#elif defined(__aarch64__)
+    folders += ":/lib/aarch64-linux-gnu";
+#endif
+  } else {
+    folders += ":/usr/bin:/usr/sbin";
+  }
+  for (std::size_t at = 0; at < folders.size();) {
+    auto const end = std::min(folders.find(':', at), folders.size());
+    auto file = folders.substr(at, end - at) + "/" + binary;
+    if (end > at && faccessat(AT_FDCWD, file.c_str(), library ? R_OK : R_OK | X_OK, AT_EACCESS) == 0) return file;
+    at = end + 1;
+  }
+  return {};
+}
+
 std::size_t binary_contents::functions_named(std::string_view name) const {
   return static_cast<std::size_t>(
       std::count_if(places_.begin(), places_.end(), [&](auto const& p) { return p.first == name; }));
+}
+
+bool has_symbols_without_size(std::string const& path) {
+  auto const file = open_to_read(path);
+  if (file.get() < 0) return false;
+  auto const elf = begin_elf(file);
+  for (Elf_Scn* section = nullptr; elf && (section = elf_nextscn(elf.get(), section)) != nullptr;) {
+    GElf_Shdr head{};
+    if (gelf_getshdr(section, &head) == nullptr) continue;
+    if ((head.sh_type == SHT_SYMTAB || head.sh_type == SHT_DYNSYM) && head.sh_entsize == 0) return true;
+  }
+  return false;
 }
 
 binary_contents contents_of_binary(std::string const& binary) {
@@ -314,7 +346,7 @@ binary_contents contents_of_binary(std::string const& binary) {
     found.error = ENOENT;
     return found;
   }
-  owned_descriptor const file{open(found.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  auto const file = open_to_read(found.path);
   struct stat status {};
   if (file.get() < 0 || fstat(file.get(), &status) != 0) {
     found.error = errno;
@@ -324,19 +356,25 @@ binary_contents contents_of_binary(std::string const& binary) {
     found.error = S_ISDIR(status.st_mode) ? EISDIR : ENOEXEC;
     return found;
   }
-  elf_version(EV_CURRENT);
-  std::unique_ptr<Elf, end_elf> const elf{elf_begin(file.get(), ELF_C_READ_MMAP, nullptr)};
+  auto const elf = begin_elf(file);
   GElf_Ehdr header{};
   if (!elf || gelf_getehdr(elf.get(), &header) == nullptr) {
     found.error = ENOEXEC;
     return found;
   }
   bool const wide = header.e_ident[EI_CLASS] == ELFCLASS64;
+  // A small file can say that it has very much, in tables and names that overlap.
+  constexpr std::size_t longest = 16'384;
+  std::size_t left = std::size_t{1} << 28;
+  auto const spend = [&](std::size_t size) { return std::exchange(left, left - std::min(left, size)) >= size; };
+  std::set<GElf_Word> tables;  // libbpf looks at the first of each type
   for (Elf_Scn* section = nullptr; (section = elf_nextscn(elf.get(), section)) != nullptr;) {
     GElf_Shdr head{};
     if (gelf_getshdr(section, &head) == nullptr) continue;
     bool const symbols = head.sh_type == SHT_SYMTAB || head.sh_type == SHT_DYNSYM;
     if (!symbols && head.sh_type != SHT_NOTE) continue;
+    if (symbols && !tables.insert(head.sh_type).second) continue;
+    if (!spend(head.sh_size)) break;
     auto* const data = elf_getdata(section, nullptr);
     if (data == nullptr || data->d_buf == nullptr) continue;
     if (!symbols) {
@@ -345,9 +383,17 @@ binary_contents contents_of_binary(std::string const& binary) {
     }
     GElf_Sym symbol{};
     for (int i = 0; gelf_getsym(data, i, &symbol) != nullptr; ++i) {
-      if (GELF_ST_TYPE(symbol.st_info) != STT_FUNC || symbol.st_shndx == SHN_UNDEF) continue;
+      auto const type = GELF_ST_TYPE(symbol.st_info);
+      if ((type != STT_FUNC && type != STT_GNU_IFUNC) || symbol.st_shndx == SHN_UNDEF) continue;
       char const* const name = elf_strptr(elf.get(), head.sh_link, symbol.st_name);
-      if (name != nullptr && *name != '\0') found.places_.emplace_back(name, symbol.st_value);
+      if (name == nullptr || *name == '\0') continue;
+      auto const length = strnlen(name, longest);
+      if (length == longest) continue;
+      if (!spend(length + sizeof(std::string))) break;
+      if (type == STT_GNU_IFUNC)
+        found.chosen_at_run_time.emplace_back(name);
+      else
+        found.places_.emplace_back(name, symbol.st_value);
     }
   }
   sort_once(found.places_);

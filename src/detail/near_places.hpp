@@ -52,11 +52,18 @@ bool kernel_struct_has(char const* name, std::string_view member);
 /// The functions of a loaded program that others may replace. Empty if it has no BTF.
 std::vector<std::string> global_functions_of(int program_fd);
 
+/// Where libbpf finds a program or library that is named without a slash; empty if nowhere.
+std::string find_binary(std::string const& binary);
+
+/// True if it is an ELF file with a table of symbols that says that each of them has no size.
+bool has_symbols_without_size(std::string const& path);
+
 /// A program or library, and what can be attached to in it.
 struct binary_contents {
   int error = 0;     ///< Why it could not be read: an errno, EISDIR and ENOEXEC (not an ELF file) among them.
   std::string path;  ///< Where it was found; empty if a name without a slash was found nowhere.
   std::vector<std::string> functions;                      ///< Sorted, each once.
+  std::vector<std::string> chosen_at_run_time;             ///< IFUNCs, which stand for functions of other names.
   std::vector<std::pair<std::string, std::string>> usdts;  ///< Provider and name, sorted, each once.
 
   std::size_t functions_named(std::string_view name) const;  ///< At how many places.

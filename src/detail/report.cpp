@@ -12,6 +12,7 @@ namespace tinybpf::detail {
 namespace {
 
 constexpr int kernel_enotsupp = 524;
+constexpr int highest_errno = 4095;
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   // Names are shorter. What is not must not be looked at as long as that.
@@ -33,6 +34,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 error_code from_libbpf(int err) {
+  // Of an ELF file that lies, libbpf takes an offset for an error.
+  if (err < -highest_errno || err > highest_errno) return errc::invalid_object;
   if (err < 0) err = -err;
   if (err >= __LIBBPF_ERRNO__START && err < __LIBBPF_ERRNO__END) return errc::invalid_object;
   if (err == kernel_enotsupp) err = EOPNOTSUPP;

@@ -74,8 +74,8 @@ struct answer {
 namespace {
 
 // For those who open them after the drop.
-test::readable_copy const calls_copy{CALLS_BPF_O};
-test::readable_copy const xdp_counter_copy{XDP_COUNTER_BPF_O};
+std::optional<test::readable_copy> calls_copy{CALLS_BPF_O};
+std::optional<test::readable_copy> xdp_counter_copy{XDP_COUNTER_BPF_O};
 
 }  // namespace
 
@@ -261,7 +261,7 @@ BOOST_AUTO_TEST_CASE(attachments_and_their_end) {
   auto const said = test::in_child([] {
     expectations expect;
     test::loop l;
-    auto const obj = tinybpf::load(calls_copy.path());
+    auto const obj = tinybpf::load(calls_copy->path());
     auto const calls = obj.map("calls");
     auto by_detach = obj.program("on_getpgid").attach();
     auto by_raw = obj.program("on_raw_enter").attach();
@@ -314,14 +314,14 @@ BOOST_AUTO_TEST_CASE(every_operation_on_a_map) {
 BOOST_AUTO_TEST_CASE(global_variables_and_handles) {
   auto const said = test::in_child([] {
     expectations expect;
-    auto obj = tinybpf::load(calls_copy.path());
+    auto obj = tinybpf::load(calls_copy->path());
     drop();
     expect(obj.program("on_raw_enter").info().id != 0, "info of a program");
     expect(obj.btf().type("call_event").size() == 24, "btf()");
     auto const kept = obj.map("calls").clone();
     obj.close();
     expect(kept.count() == 5, "the clone of a closed object's map");
-    expect(object::open(calls_copy.path()).programs().size() > 1, "open");
+    expect(object::open(calls_copy->path()).programs().size() > 1, "open");
     return expect.answer();
   });
   BOOST_TEST(said == well);
@@ -332,7 +332,7 @@ BOOST_AUTO_TEST_CASE(attaching_what_needs_no_perf_event) {
   auto const said = test::in_child([] {
     expectations expect;
     checked(unshare(CLONE_NEWNET), "unshare");
-    auto const obj = tinybpf::load(calls_copy.path());
+    auto const obj = tinybpf::load(calls_copy->path());
     auto const frames = tinybpf::load(XDP_COUNTER_BPF_O);
     drop();
     auto const raw = obj.program("on_raw_enter").attach();
@@ -353,7 +353,7 @@ BOOST_AUTO_TEST_CASE(opening_a_pinned_map_without_its_types) {
     expectations expect;
     test::mounts_of_its_own();
     checked(mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=755"), "mount");
-    auto const obj = tinybpf::load(calls_copy.path());
+    auto const obj = tinybpf::load(calls_copy->path());
     obj.map("calls").pin("/sys/fs/bpf/calls");
     error_code ec;
     static_cast<void>(
@@ -378,14 +378,14 @@ BOOST_AUTO_TEST_SUITE(is_over)
 
 BOOST_AUTO_TEST_CASE(loading) {
   auto const said = after_drop(
-      [] { return said_by([](auto& ec, auto& details) { return tinybpf::load(calls_copy.path(), ec, details); }); });
+      [] { return said_by([](auto& ec, auto& details) { return tinybpf::load(calls_copy->path(), ec, details); }); });
   BOOST_TEST(is_errno(said, EPERM), said);
   BOOST_TEST(contains(said, "lacks CAP_BPF and CAP_PERFMON"), said);
 }
 
 BOOST_AUTO_TEST_CASE(loading_what_was_opened_before) {
   auto const said = test::in_child([] {
-    auto obj = object::open(calls_copy.path());
+    auto obj = object::open(calls_copy->path());
     drop();
     error_code ec;
     diagnostics details;
@@ -434,7 +434,7 @@ BOOST_AUTO_TEST_CASE(detaching_what_root_has_pinned) {
     expectations expect;
     test::mounts_of_its_own();
     checked(mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=755"), "mount");
-    auto const obj = tinybpf::load(calls_copy.path());
+    auto const obj = tinybpf::load(calls_copy->path());
     auto link = obj.program("on_raw_enter").attach();
     link.pin("/sys/fs/bpf/link");
     drop();
@@ -478,7 +478,7 @@ BOOST_AUTO_TEST_CASE(counting_the_runs_of_programs) {
 
 BOOST_AUTO_TEST_CASE(attaching_a_tracepoint) {
   auto const said = test::in_child([] {
-    auto const obj = tinybpf::load(calls_copy.path());
+    auto const obj = tinybpf::load(calls_copy->path());
     drop();
     return said_by([&](auto& ec, auto& details) { return obj.program("on_getpgid").attach(ec, details); });
   });
@@ -504,7 +504,7 @@ BOOST_AUTO_TEST_CASE(opening_a_perf_buffer) {
 // The kernel shows instructions only to who may see them; sizes say that there is nothing to see.
 BOOST_AUTO_TEST_CASE(seeing_the_instructions_of_a_program) {
   auto const said = test::in_child([] {
-    auto const obj = tinybpf::load(calls_copy.path());
+    auto const obj = tinybpf::load(calls_copy->path());
     auto const p = obj.program("on_raw_enter");
     bool const before = p.info().xlated_size > 0;
     drop();
@@ -524,7 +524,7 @@ namespace dropping {
 
 /// Whether the context's worker, one of whose threads has been running for long, may load.
 std::string load_on_worker(asio::io_context& io) {
-  auto loaded = tinybpf::async_load(io.get_executor(), calls_copy.path(), asio::use_future);
+  auto loaded = tinybpf::async_load(io.get_executor(), calls_copy->path(), asio::use_future);
   io.restart();
   io.run();
   try {
@@ -556,7 +556,7 @@ BOOST_AUTO_TEST_CASE(keep_what_a_system_call_took_from_one_thread) {
     auto const before = load_on_worker(io);
     checked(static_cast<int>(syscall(SYS_setresuid, test::nobody, test::nobody, test::nobody)), "setresuid");
     error_code ec;
-    static_cast<void>(tinybpf::load(calls_copy.path(), ec));
+    static_cast<void>(tinybpf::load(calls_copy->path(), ec));
     return before + ", then " + std::to_string(ec.value()) + " here and " + load_on_worker(io) + " there";
   });
   BOOST_TEST(said == "loaded, then " + std::to_string(EPERM) + " here and loaded there");
@@ -568,7 +568,7 @@ BOOST_AUTO_TEST_CASE(keep_what_capset_took_from_one_thread) {
     auto const before = load_on_worker(io);
     test::set_capabilities({});
     error_code ec;
-    static_cast<void>(tinybpf::load(calls_copy.path(), ec));
+    static_cast<void>(tinybpf::load(calls_copy->path(), ec));
     return before + ", then " + std::to_string(ec.value()) + " here and " + load_on_worker(io) + " there";
   });
   BOOST_TEST(said == "loaded, then " + std::to_string(EPERM) + " here and loaded there");
@@ -582,7 +582,7 @@ BOOST_AUTO_TEST_CASE(lose_what_one_thread_kept) {
       if (started_before) static_cast<void>(load_on_worker(io));
       test::become_nobody_with({capability::bpf, capability::perfmon});
       error_code ec;
-      static_cast<void>(tinybpf::load(calls_copy.path(), ec));
+      static_cast<void>(tinybpf::load(calls_copy->path(), ec));
       return std::to_string(ec.value()) + " here and " + load_on_worker(io) + " there";
     });
   };
@@ -606,7 +606,7 @@ std::string run_service() {
   std::uint64_t sum = 0;
   s.run(take_serials(events, 1, sum));
   expect(sum == 5, "a ring buffer");
-  auto const obj = tinybpf::load(calls_copy.path());
+  auto const obj = tinybpf::load(calls_copy->path());
   auto const raw = obj.program("on_raw_enter").attach();
   test::call(2);
   expect(test::seen(obj.map("calls"), counter::on_raw_enter) == 2, "a raw tracepoint");
@@ -630,7 +630,7 @@ std::string run_service() {
   }
   expect(load_on_worker(s.io) == "loaded", "the worker");
   auto const refused =
-      said_by([](auto& ec, auto& details) { return tinybpf::load(xdp_counter_copy.path(), ec, details); });
+      said_by([](auto& ec, auto& details) { return tinybpf::load(xdp_counter_copy->path(), ec, details); });
   expect(is_errno(refused, EPERM) && contains(refused, "lacks CAP_NET_ADMIN;"), refused);
   return expect.answer();
 }
@@ -648,6 +648,8 @@ struct service {
     } catch (std::exception const& e) {
       text = std::string{"it threw: "} + e.what();
     }
+    calls_copy.reset();
+    xdp_counter_copy.reset();
     _exit(write(std::atoi(fd), text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : 1);
   }
 };

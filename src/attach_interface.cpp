@@ -32,6 +32,8 @@
 namespace tinybpf::detail {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr bool libbpf_has_order = LIBBPF_MAJOR_VERSION > 1 || LIBBPF_MINOR_VERSION >= 3;
 
 void explain_interface(interface_ref const& interface, error_code const& ec, diagnostics& details) {
@@ -299,7 +301,7 @@ bool has_old_ingress(int index) noexcept {
   bool found = false;
   ask_route(question.header, [&](std::uint16_t type, std::span<char const> said) {
     if (type != RTM_NEWQDISC || said.size() < sizeof(tcmsg)) return true;
-    constexpr std::string_view kind{"ingress", 8};  // with its end
+    constexpr auto kind = "ingress\0"sv;
     auto rest = said.subspan(sizeof(tcmsg));
     for (rtattr field; rest.size() >= sizeof field;) {
       std::memcpy(&field, rest.data(), sizeof field);

@@ -603,6 +603,12 @@ std::string text_of(netfilter_options const& o) {
   return "netfilter's hook " + hook + " of " + family + " with priority " + std::to_string(o.priority);
 }
 
+// Older kernels say that of a filter that they were told to make, too.
+bool no_priority_is_left(tc_options const& o, error_code const& ec, std::string const& log) {
+  return is(ec, ENOSPC) || (is(ec, EINVAL) && o.priority == 0 &&
+                            log.find("Filter with specified priority/protocol not found") != std::string::npos);
+}
+
 }  // namespace
 
 attach_plan plan_of(xdp_target const& t, program_core const&) {
@@ -654,7 +660,7 @@ attach_plan plan_of(tc_target const& t, program_core const&) {
               details.hint =
                   "there is a filter with this handle and priority already: leave them 0 and the kernel chooses, or "
                   "tc_options::replace takes its place";
-            else if (is(ec, ENOSPC))
+            else if (no_priority_is_left(t.options, ec, details.log))
               details.hint = "a filter has 32768, the last priority that the kernel would choose: give another";
             else if (is(ec, EOPNOTSUPP))
               details.hint = "the interface's clsact is a shared block, which filters are added to by its number only";

@@ -441,8 +441,8 @@ class program {
 
   /// Attaches to an interface through clsact, as `tc filter add` does. ENODEV if there is no such interface; EEXIST if
   /// handle and priority are another filter's; EINVAL for numbers that make no sense, and for egress where an old
-  /// ingress qdisc is; ENOSPC if the kernel has no priority left to choose. What another took the place of,
-  /// and what is gone with its interface, is detached without an error.
+  /// ingress qdisc is; ENOSPC, or EINVAL of older kernels, if there is no priority left to choose. What another took
+  /// the place of, and what is gone with its interface, is detached without an error.
   template <class... Report>
     requires detail::report_arguments<Report...>
   link attach_tc(interface_ref interface, tc_options options, Report&... report) const {

@@ -562,14 +562,14 @@ BOOST_AUTO_TEST_CASE(detaches_what_a_cancelled_attach_gave) {
   auto const obj = tinybpf::load(quick);
   asio::cancellation_signal signal;
   std::optional<error_code> attached;
-  std::optional<test::busy_workers> busy{io};
+  test::busy_workers busy{io};
   async_attach(io.get_executor(), obj.program("on_raw_enter"),
                asio::bind_cancellation_slot(signal.slot(), [&](error_code ec, tinybpf::link l) {
                  attached = ec;
                  BOOST_TEST(!l.attached());
                }));
   signal.emit(asio::cancellation_type::terminal);
-  busy.reset();
+  busy.release();
   io.run();
   BOOST_TEST(attached.value() == aborted);
 }
@@ -595,7 +595,7 @@ BOOST_AUTO_TEST_CASE(finds_the_object_closed_or_is_done_before) {
   for (int i = 0; i < 20; ++i) {
     asio::io_context io;
     auto obj = tinybpf::load(quick);
-    std::optional<test::busy_workers> busy{io};
+    test::busy_workers busy{io};
     int attached = 0;
     int closed = 0;
     for (int n = 0; n < 4; ++n)
@@ -603,7 +603,7 @@ BOOST_AUTO_TEST_CASE(finds_the_object_closed_or_is_done_before) {
         if (ec == errc::closed) ++closed;
         if (!ec && l.attached()) ++attached;
       });
-    busy.reset();
+    busy.release();
     obj.close();
     io.run();
     BOOST_TEST(attached + closed == 4);

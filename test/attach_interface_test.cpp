@@ -683,8 +683,9 @@ BOOST_FIXTURE_TEST_CASE(is_attached_again_when_somebody_removed_it, network) {
   remove_clsact(receiver);
   auto former = std::exchange(link, a.attach_tc(receiver));
   // What the kernel chose is the same again.
+  auto const second = link.info();
   auto const& was = std::get<tinybpf::tc_info>(first.detail);
-  auto const& is = std::get<tinybpf::tc_info>(link.info().detail);
+  auto const& is = std::get<tinybpf::tc_info>(second.detail);
   BOOST_REQUIRE(was.handle == is.handle);
   BOOST_REQUIRE(was.priority == is.priority);
   check_stays([&](auto&... r) { former.update_program(b, r...); }, ENOLINK, "gone");

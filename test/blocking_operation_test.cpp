@@ -239,6 +239,7 @@ BOOST_AUTO_TEST_CASE(lets_go_of_the_call_before_it_completes) {
   BOOST_TEST(gone);
 }
 
+#ifdef TINYBPF_TEST_PLAIN_CHILDREN
 BOOST_AUTO_TEST_CASE(makes_do_with_the_threads_that_there_may_be) {
   auto const said = test::in_child([]() -> std::string {
     alarm(60);
@@ -265,6 +266,7 @@ BOOST_AUTO_TEST_CASE(makes_do_with_the_threads_that_there_may_be) {
   });
   BOOST_TEST(said == "no thread, 1 and 2");
 }
+#endif
 
 BOOST_AUTO_TEST_CASE(completes_on_the_handlers_executor) {
   asio::io_context io;
@@ -571,6 +573,7 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(forked_process)
 
+#ifdef TINYBPF_TEST_PLAIN_CHILDREN
 BOOST_AUTO_TEST_CASE(calls_on_in_the_parent_and_in_the_child) {
   auto io = std::make_unique<asio::io_context>();
   std::atomic<int> ran{0};
@@ -598,6 +601,7 @@ BOOST_AUTO_TEST_CASE(calls_on_in_the_parent_and_in_the_child) {
   BOOST_TEST(next() == "called");
   BOOST_TEST(ran == 10);
 }
+#endif
 
 // Also one that was not told of the fork, and has none of its threads.
 BOOST_AUTO_TEST_CASE(may_destroy_what_it_did_not_fork_for) {

@@ -59,23 +59,23 @@ void worker::submit(std::function<void()> job) {
   if (fork_.forked()) return;
   std::lock_guard const lock{mutex_};
   if (stopped_) return;
-  if (idle_ <= jobs_.size() && threads_.size() < max_threads) {
+  if (idle_ <= jobs_.size() && crew_->threads.size() < max_threads) {
     all_signals_blocked const inherited_by_the_thread;
     try {
-      threads_.emplace_back([this] { run(); });
+      crew_->threads.emplace_back([this] { run(); });
     } catch (std::system_error const&) {  // no more of them for this user: those that are there come to it
-      if (threads_.empty()) throw;
+      if (crew_->threads.empty()) throw;
     }
   }
   jobs_.push_back(std::move(job));
-  wake_->notify_one();
+  crew_->wake.notify_one();
 }
 
 void worker::run() {
   std::unique_lock lock{mutex_};
   for (;;) {
     ++idle_;
-    wake_->wait(lock, [this] { return stopped_ || settling_ || !jobs_.empty(); });
+    crew_->wake.wait(lock, [this] { return stopped_ || settling_ || !jobs_.empty(); });
     --idle_;
     if (stopped_ || jobs_.empty()) return;
     auto job = std::move(jobs_.front());
@@ -91,9 +91,9 @@ void worker::join() noexcept {
   std::vector<std::thread> threads;
   {
     std::lock_guard const lock{mutex_};
-    threads.swap(threads_);
+    threads.swap(crew_->threads);
   }
-  wake_->notify_all();
+  crew_->wake.notify_all();
   for (auto& t : threads) t.join();
 }
 
@@ -106,19 +106,17 @@ void worker::settle() {
     join();
     std::lock_guard const lock{mutex_};
     settling_ = false;
-    settled = jobs_.empty() && threads_.empty();
+    settled = jobs_.empty() && crew_->threads.empty();
   }
 }
 
 void worker::settled_before_fork() {
-  if (threads_.empty()) fork_ = {};
+  if (crew_->threads.empty()) fork_ = {};
 }
 
 void worker::shutdown() noexcept {
-  if (fork_.forked()) {  // nothing of the parent's threads can be waited for, nor what they have locked or wait for
-    for (auto& t : threads_) t.detach();
-    threads_.clear();
-    static_cast<void>(wake_.release());
+  if (fork_.forked()) {  // no thread can be waited for, and one of the parent's may have locked the mutex
+    static_cast<void>(crew_.release());
     jobs_.clear();
     return;
   }

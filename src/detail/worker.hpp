@@ -48,10 +48,15 @@ class worker {
 
   static constexpr std::size_t max_threads = 4;
 
+  // What a forked child can only leave as it is: of the threads, and of who waits, there is nothing there.
+  struct crew {
+    std::condition_variable wake;
+    std::vector<std::thread> threads;
+  };
+
   std::mutex mutex_;
-  std::unique_ptr<std::condition_variable> wake_ = std::make_unique<std::condition_variable>();
+  std::unique_ptr<crew> crew_ = std::make_unique<crew>();
   std::deque<std::function<void()>> jobs_;
-  std::vector<std::thread> threads_;
   std::size_t idle_ = 0;
   fork_mark fork_;
   bool settling_ = false;
